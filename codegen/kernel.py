@@ -1,0 +1,180 @@
+"""What the lowering produces and the runtime consumes: buffers, views on them, kernels, and instructions.
+
+Kernel ABI: `void kernel(int64* args, int64 lo, int64 hi)`. `args` holds one 64-bit word per Arg, in order:
+addresses, integers, and floats (the bits of a float64). The kernel does the work items lo..hi-1 of `extent`.
+Work is cut in chunks of `chunk` items, a number that depends on the problem alone, never on the threads.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphkeras.ir.node import Node, Origin
+from graphkeras.ir.types import numpy_dtype
+
+
+class Where(enum.Enum):
+    """Who owns a buffer's memory."""
+
+    INPUT = "input"  # bound by the caller before a run (data, variables)
+    OUTPUT = "output"  # bound or owned per run: results
+    ARENA = "arena"  # temporaries, placed by the memory plan
+    CONST = "const"  # constants of the program
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A piece of memory. `index` counts inputs/outputs; `data` is the array of a CONST."""
+
+    nbytes: int
+    where: Where
+    index: int = -1
+    data: Any = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """A strided array on a buffer; strides and offset count elements."""
+
+    buffer: Buffer
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def itemsize(self) -> int:
+        return numpy_dtype(self.dtype).itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        return self.strides == contiguous_strides(self.shape) or 0 in self.shape
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides in elements; 0 along extents of one, so that equal layouts compare equal."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step if n != 1 else 0)
+        step *= n
+    return tuple(reversed(strides))
+
+
+# -- kernel arguments: one 64-bit word each ---------------------------------------------------------
+@dataclass(frozen=True)
+class Ptr:
+    """Address of element `offset` (in bytes) of a buffer."""
+
+    buffer: Buffer
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Int:
+    value: int
+
+
+@dataclass(frozen=True)
+class Float:
+    """Passed as the bits of a float64; the kernel narrows it once, outside its loops."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Private memory of the running thread, 64-byte aligned, undefined on entry."""
+
+    nbytes: int
+
+
+Arg = Ptr | Int | Float | Scratch
+
+
+@dataclass(eq=False)
+class Kernel:
+    """One launch: source text, arguments, work split, and what it is for.
+
+    source: a Python module text that defines `kernel(args, lo, hi)`; its hash is the cache key, so everything that
+        varies between models of the same structure (addresses, extents, scalar constants) belongs into `args`.
+    reads/writes: buffers, for liveness. In-place is declared by the same buffer in both.
+    """
+
+    name: str
+    source: str
+    args: tuple[Arg, ...]
+    extent: int
+    chunk: int
+    reads: tuple[Buffer, ...]
+    writes: tuple[Buffer, ...]
+    flops: float = 0.0
+    nbytes: float = 0.0
+    nodes: tuple[Node, ...] = ()
+    reason: str = ""
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return tuple(dict.fromkeys(n.origin for n in self.nodes))
+
+
+# -- instructions of a plan -------------------------------------------------------------------------
+@dataclass(eq=False)
+class Call:
+    """Run a kernel over its whole extent."""
+
+    kernel: Kernel
+
+
+@dataclass(eq=False)
+class Copy:
+    """Copy `nbytes` between buffers (loop carries, state that could not be updated in place)."""
+
+    target: Ptr
+    source: Ptr
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A buffer whose address advances by `stride` bytes after each iteration of the enclosing Loop.
+
+    The buffer is a window on `base`: at iteration i it stands at base + start + i * stride.
+    """
+
+    window: Buffer
+    base: Buffer
+    start: int
+    stride: int
+
+
+@dataclass(eq=False)
+class Loop:
+    """Run `body` `trips` times (scan, fori)."""
+
+    trips: int
+    body: list[Instruction]
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(eq=False)
+class While:
+    """Run `condition`; while the bool in `flag` is true run `body` and `condition` again."""
+
+    condition: list[Instruction]
+    flag: Ptr
+    body: list[Instruction]
+
+
+@dataclass(eq=False)
+class Switch:
+    """Run the branch that the int32 in `index` selects (clamped to the range)."""
+
+    index: Ptr
+    branches: list[list[Instruction]] = field(default_factory=list)
+
+
+Instruction = Call | Copy | Loop | While | Switch
