@@ -23,6 +23,7 @@ def _ops() -> Any:
 class Operators:
     """Python operators for everything that acts as a tensor (Tensor, KerasTensor, Variable)."""
 
+    __slots__ = ()
     __array_priority__ = 100  # so that `ndarray + tensor` reaches __radd__
     __hash__ = object.__hash__
 
