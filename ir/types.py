@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ INTS = SIGNED + UNSIGNED
 DTYPES = (*FLOATS, *COMPLEX, *INTS, "bool")
 
 
-@lru_cache(maxsize=None)
+@cache
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """NumPy dtype of an IR dtype name; `bfloat16` comes from ml_dtypes, imported only when it is met."""
     if name == "bfloat16":

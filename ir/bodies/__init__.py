@@ -1,0 +1,7 @@
+"""Scalar bodies of the POINTWISE ops."""
+
+
+def __getattr__(name: str) -> None:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return None
