@@ -11,6 +11,7 @@ from graphkeras.ir.ops import (
     reduce,
     source,
     view,
+    window,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "reduce",
     "source",
     "view",
+    "window",
 ]

@@ -50,7 +50,7 @@ def _reference(a: np.ndarray, b: np.ndarray, *, contract: Axes, batch: Axes) -> 
     depth = prod([a.shape[i] for i in contract[0]])
     left = a.transpose(*batch[0], *free_a, *contract[0]).reshape(*lead, prod(rows), depth)
     right = b.transpose(*batch[1], *contract[1], *free_b).reshape(*lead, depth, prod(columns))
-    return np.matmul(left, right).reshape(*lead, *rows, *columns)
+    return np.matmul(left, right).reshape((*lead, *rows, *columns))
 
 
 def _one_side(
