@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable
 from typing import Any
+
+from graphkeras.core.global_state import get_global_attribute, set_global_attribute
 
 GLOBAL_CUSTOM_OBJECTS: dict[str, Any] = {}
 GLOBAL_CUSTOM_NAMES: dict[Any, str] = {}
 
-_local = threading.local()
-
 
 def scope_objects() -> dict[str, Any]:
     """Objects that the innermost `CustomObjectScope` of this thread lends."""
-    return getattr(_local, "objects", {})
+    return get_global_attribute("custom_objects") or {}
 
 
 class CustomObjectScope:
@@ -37,11 +36,11 @@ class CustomObjectScope:
 
     def __enter__(self) -> CustomObjectScope:
         self._before.append(scope_objects())
-        _local.objects = dict(self.custom_objects)
+        set_global_attribute("custom_objects", dict(self.custom_objects))
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        _local.objects = self._before.pop()
+        set_global_attribute("custom_objects", self._before.pop())
 
 
 custom_object_scope = CustomObjectScope

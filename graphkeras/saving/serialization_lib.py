@@ -10,13 +10,13 @@ and from `custom_objects`, and lambdas only with `safe_mode=False`.
 from __future__ import annotations
 
 import inspect
-import threading
 import types
 import warnings
 from typing import Any
 
 import numpy as np
 
+from graphkeras.core.global_state import get_global_attribute, set_global_attribute
 from graphkeras.core.tensor import Tensor
 from graphkeras.saving import public_names
 from graphkeras.saving.lambdas import dump_function, load_function
@@ -30,18 +30,11 @@ from graphkeras.saving.object_registration import (
 
 PLAIN_TYPES = (str, int, float, bool)
 
-_local = threading.local()
-
 
 # -- scopes ----------------------------------------------------------------------------------------
 def in_safe_mode() -> bool | None:
-    """What the innermost `SafeModeScope` (or `enable_unsafe_deserialization`) says; None when nobody said anything."""
-    return getattr(_local, "safe_mode", None)
-
-
-def enable_unsafe_deserialization() -> None:
-    """From now on, in this thread, let lambdas in files be loaded. Do it for files you trust only."""
-    _local.safe_mode = False
+    """What the innermost `SafeModeScope` or `config.enable_unsafe_deserialization` says; None: nothing was said."""
+    return get_global_attribute("safe_mode")
 
 
 class SafeModeScope:
@@ -52,31 +45,33 @@ class SafeModeScope:
 
     def __enter__(self) -> None:
         self._before = in_safe_mode()
-        _local.safe_mode = self.safe_mode
+        set_global_attribute("safe_mode", self.safe_mode)
 
     def __exit__(self, *exc: Any) -> None:
-        _local.safe_mode = self._before
+        set_global_attribute("safe_mode", self._before)
 
 
 class ObjectSharingScope:
     """Inside, an object that is met twice is written with a `shared_object_id` and read back as one object."""
 
     def __enter__(self) -> None:
-        self._before = getattr(_local, "sharing", None)
-        _local.sharing = ({}, {})  # id -> object read, id -> (config written, the object, kept alive)
+        self._before = get_global_attribute("shared_objects")
+        set_global_attribute(
+            "shared_objects", ({}, {})
+        )  # id -> object read, id -> (config written, the object, kept alive)
 
     def __exit__(self, *exc: Any) -> None:
-        _local.sharing = self._before
+        set_global_attribute("shared_objects", self._before)
 
 
 def get_shared_object(object_id: int) -> Any:
     """The object already read under this id in the open `ObjectSharingScope`, or None."""
-    sharing = getattr(_local, "sharing", None)
+    sharing = get_global_attribute("shared_objects")
     return None if sharing is None else sharing[0].get(object_id)
 
 
 def _note_read(obj: Any, object_id: int) -> None:
-    sharing = getattr(_local, "sharing", None)
+    sharing = get_global_attribute("shared_objects")
     if sharing is not None:
         sharing[0][object_id] = obj
 
@@ -85,7 +80,7 @@ def record_object_after_serialization(obj: Any, config: dict[str, Any]) -> None:
     """Mark `config` (and the earlier config of the same object) as shared when `obj` is met again."""
     if config["module"] == "__main__":
         config["module"] = None  # the module of a script means nothing to another script
-    sharing = getattr(_local, "sharing", None)
+    sharing = get_global_attribute("shared_objects")
     if sharing is None:
         return
     written = sharing[1]
