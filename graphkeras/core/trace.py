@@ -124,7 +124,7 @@ class Trace:
             return self.values[variable]
         if self.parent is not None:
             return self.parent.read(variable)
-        node = self.builder.input(TensorType(tuple(variable.shape), variable.dtype), variable.path)
+        node = self.builder.input(TensorType(tuple(variable.shape), variable._dtype), variable.path)
         self.reads[variable] = node
         self.values[variable] = Tensor(node, self)
         return self.values[variable]

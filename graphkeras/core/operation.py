@@ -1,0 +1,387 @@
+"""Operations and the graph they form when called on symbolic tensors.
+
+A call on KerasTensors leaves a Node: which operation, with which arguments, gave which tensors. Functional models are
+read from these nodes. Public ops are plain functions decorated with `keras_op`, which makes their Operation for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from graphkeras.core import tree
+from graphkeras.core.errors import call_with_context, filter_traceback
+from graphkeras.core.introspect import accepts_name, constructor_arguments, default, is_default, to_camel_case
+from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
+from graphkeras.core.naming import auto_name
+from graphkeras.core.scopes import current_remat
+from graphkeras.core.spec import compute_output_spec
+
+
+class KerasHistory(NamedTuple):
+    """Where a KerasTensor comes from: the operation, which of its calls, which of the outputs."""
+
+    operation: Any
+    node_index: int
+    tensor_index: int
+
+
+class Arguments:
+    """The arguments of one call, with the symbolic tensors among them."""
+
+    def __init__(self, args: Any, kwargs: Any) -> None:
+        self.args = tree.map_structure(lambda x: x, tuple(args))
+        self.kwargs = tree.map_structure(lambda x: x, dict(kwargs))
+        self.keras_tensors = [x for x in tree.flatten((self.args, self.kwargs)) if isinstance(x, KerasTensor)]
+        alone = not self.kwargs and len(self.args) == 1 and isinstance(self.args[0], KerasTensor)
+        self._only: KerasTensor | None = self.args[0] if alone else None
+
+    def fill_in(self, values: dict[int, Any]) -> tuple[Any, Any]:
+        """The arguments with each KerasTensor replaced by the value stored under its id."""
+        if self._only is not None:
+            return (values[id(self._only)],), {}
+        return tree.map_structure(
+            lambda x: values.get(id(x)) if isinstance(x, KerasTensor) else x, (self.args, self.kwargs)
+        )
+
+
+class Node:
+    """One call of an operation on symbolic tensors. Creating it wires it into the graph."""
+
+    def __init__(self, operation: Any, call_args: Any = (), call_kwargs: Any = None, outputs: Any = None) -> None:
+        self.operation = operation
+        self.arguments = Arguments(call_args or (), call_kwargs or {})
+        self.outputs = [] if outputs is None else tree.flatten(outputs)
+        for x in self.outputs:
+            if not isinstance(x, KerasTensor):
+                raise ValueError(
+                    f"All outputs of {type(operation).__name__} {operation.name!r} must be tensors. "
+                    f"Received: {x!r} (of type {type(x)})"
+                )
+        recorded = all(x.record_history for x in self.input_tensors)
+        if recorded:
+            for x in self.input_tensors:
+                if not hasattr(x, "_keras_history"):
+                    x._keras_history = KerasHistory(None, 0, 0)
+        operation._inbound_nodes.append(self)
+        for x in self.input_tensors:
+            source = x._keras_history.operation if hasattr(x, "_keras_history") else None
+            if source is not None:
+                source._outbound_nodes.append(self)
+        if recorded:
+            index = len(operation._inbound_nodes) - 1
+            for i, x in enumerate(self.outputs):
+                x._keras_history = KerasHistory(operation, index, i)
+        self.is_input = not self.input_tensors
+
+    @property
+    def input_tensors(self) -> list[KerasTensor]:
+        return self.arguments.keras_tensors
+
+    @property
+    def output_tensors(self) -> list[KerasTensor]:
+        return self.outputs
+
+    @property
+    def parent_nodes(self) -> list[Node]:
+        """The nodes whose outputs this one uses, once per use."""
+        histories = [x._keras_history for x in self.input_tensors]
+        return [h.operation._inbound_nodes[h.node_index] for h in histories if h.operation is not None]
+
+    def __repr__(self) -> str:
+        return f"<Node operation={self.operation.name}, id={id(self)}>"
+
+
+_GET_CONFIG_ADVICE = (
+    "Override `get_config()` so that it returns every argument of the constructor:\n\n"
+    "    def get_config(self):\n"
+    "        config = super().get_config()\n"
+    "        config.update({'units': self.units})\n"
+    "        return config\n"
+)
+
+
+class Operation:
+    """A function with a name, usable on tensors and on symbolic tensors.
+
+    Subclasses write `call` and, where tracing cannot infer it, `compute_output_spec`.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> class Twice(keras.Operation):
+    ...     def call(self, x):
+    ...         return x + x
+    >>> Twice()(keras.Input((3,))).shape
+    (None, 3)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        instance = super().__new__(cls)
+        config, by_signature = constructor_arguments(cls, args, kwargs)
+        # Straight into __dict__: the attribute hooks of subclasses are not ready yet.
+        instance.__dict__["_auto_config"] = config
+        instance.__dict__["_auto_config_by_signature"] = by_signature
+        return instance
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is None:
+            name = auto_name(type(self).__name__)
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(
+                "Argument `name` must be a string and cannot contain character `/`. "
+                f"Received: name={name} (of type {type(name)})"
+            )
+        self.name = name
+        self._inbound_nodes: list[Node] = []
+        self._outbound_nodes: list[Node] = []
+        self._remat_mode = current_remat()
+
+    @filter_traceback
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(args, kwargs)
+
+    def _run(self, args: Any, kwargs: Any) -> Any:
+        fn = self.symbolic_call if any_symbolic_tensors(args, kwargs) else self.call
+        return call_with_context(fn, f"{type(self).__name__}.call()", args, kwargs)
+
+    def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Infer the outputs and record the call in the graph."""
+        outputs = self.compute_output_spec(*args, **kwargs)
+        Node(self, args, kwargs, outputs)
+        return outputs
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must implement `call()`.")
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """KerasTensors like what `call` returns for these arguments."""
+        try:
+            return compute_output_spec(self.call, *args, **kwargs)
+        except Exception as error:
+            name = type(self).__name__
+            message = (
+                f"Could not automatically infer the output shape / dtype of '{self.name}' (of type {name}). Either "
+                f"`{name}.call()` is incorrect, or you need to implement `{name}.compute_output_spec()` or "
+                f"`compute_output_shape()`. Error encountered:\n\n{error}"
+            )
+            try:
+                renewed = type(error)(message)
+            except Exception:
+                renewed = RuntimeError(message)
+            raise renewed.with_traceback(error.__traceback__) from None
+
+    # -- config ------------------------------------------------------------------------------------
+    @default
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, from which `from_config` makes an equal object.
+
+        Where a class does not override it, the arguments are recorded by themselves if they are plain values.
+        """
+        config: dict[str, Any] = {"name": self.name}
+        if not is_default(self.get_config):
+            return config
+        recorded = self._auto_config
+        if recorded is not None:
+            config.update(recorded)
+            if not accepts_name(type(self)):
+                config.pop("name")
+            return config
+        name = type(self).__name__
+        if self._auto_config_by_signature:
+            reason = (
+                f"Object {name} was created by passing positional only or variadic positional arguments (e.g., "
+                "`*args`) to `__init__()`, which the automatic config does not support."
+            )
+        else:
+            reason = (
+                f"Object {name} was created by passing non-serializable argument values in `__init__()`, and therefore "
+                "the object must override `get_config()` in order to be serializable."
+            )
+        raise NotImplementedError(f"{reason}\n{_GET_CONFIG_ADVICE}")
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """An object from what `get_config` returned."""
+        if isinstance(config.get("dtype"), dict):
+            from graphkeras import dtype_policies
+
+            policy = dtype_policies.deserialize(config["dtype"])
+            plain = not isinstance(policy, dtype_policies.DTypePolicyMap) and policy.quantization_mode is None
+            config = {**config, "dtype": policy.name if plain else policy}
+        try:
+            return cls(**config)
+        except Exception as error:
+            raise TypeError(
+                f"Error when deserializing class '{cls.__name__}' using config={config}.\n\n"
+                f"Exception encountered: {error}"
+            ) from error
+
+    # -- graph -------------------------------------------------------------------------------------
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the first call (a list of them where there are several)."""
+        return self._node_tensors(0, "input_tensors", "input")
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the first call (a list of them where there are several)."""
+        return self._node_tensors(0, "output_tensors", "output")
+
+    def _node_tensors(self, index: int, attribute: str, what: str) -> Any:
+        if not self._inbound_nodes:
+            raise AttributeError(f"The layer {self.name} has never been called and thus has no defined {what}.")
+        if len(self._inbound_nodes) <= index:
+            raise ValueError(
+                f"Asked to get {what} at node {index}, but {self.name} has only "
+                f"{len(self._inbound_nodes)} inbound nodes."
+            )
+        values = getattr(self._inbound_nodes[index], attribute)
+        return values[0] if len(values) == 1 else values
+
+    def _obj_type(self) -> str:
+        return "Operation"
+
+    def __repr__(self) -> str:
+        return f"<Operation name={self.name}>"
+
+
+# -- public functions as operations --------------------------------------------------------------------
+OP_CLASSES: dict[str, type] = {}  # class name -> the operation class of a public function, for loading models
+
+# Parameters without default that describe the operation instead of being operands.
+_ATTRIBUTES = frozenset(
+    (
+        "newshape",
+        "shape",
+        "axis",
+        "axes",
+        "axis1",
+        "axis2",
+        "repeats",
+        "source",
+        "destination",
+        "num_classes",
+        "num",
+        "k",
+        "shift",
+        "n",
+        "decimals",
+        "dtype",
+        "size",
+        "indices_or_sections",
+        "num_or_sections",
+        "pad_width",
+        "subscripts",
+        "pattern",
+        "equation",
+        "new_shape",
+        "fill_mode",
+        "minlength",
+    )
+)
+
+
+class FunctionOperation(Operation):
+    """The operation of a public function. Its config holds the arguments that are no operands."""
+
+    function: Callable[..., Any]
+    signature: inspect.Signature
+
+    def __init__(self, name: str | None = None, **attributes: Any) -> None:
+        super().__init__(name=name)
+        self._attributes = attributes
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        free = [p for p in self.signature.parameters.values() if p.name not in self._attributes]
+        if any(p.kind is p.VAR_POSITIONAL for p in free):
+            return type(self).function(*args, **kwargs, **self._attributes)
+        named = {p.name: value for p, value in zip(free, args, strict=False)}
+        return type(self).function(**named, **kwargs, **self._attributes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self._attributes}
+
+
+def keras_op(fn: Callable[..., Any] | None = None, *, class_name: str | None = None) -> Any:
+    """Decorator for public ops: called on symbolic tensors they record an operation, else they run.
+
+    class_name: name in saved models; the function's name in camel case by default.
+
+    Example:
+
+    >>> @keras_op
+    ... def twice(x):
+    ...     return x + x
+    """
+    if fn is None:
+        return functools.partial(keras_op, class_name=class_name)
+    signature = inspect.signature(fn)
+    name = class_name or to_camel_case(fn.__name__)
+
+    @functools.wraps(fn)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        if any_symbolic_tensors(args, kwargs):
+            return _symbolic(cls, args, kwargs)
+        return fn(*args, **kwargs)
+
+    body = {
+        "function": staticmethod(op),
+        "signature": signature,
+        "__doc__": fn.__doc__,
+        "__module__": fn.__module__,
+        "__qualname__": name,
+    }
+    cls = type(name, (FunctionOperation,), body)
+    OP_CLASSES.setdefault(name, cls)
+    op.operation_class = cls  # type: ignore[attr-defined]
+    return op
+
+
+def _symbolic(cls: type[FunctionOperation], args: Any, kwargs: Any) -> Any:
+    bound = cls.signature.bind(*args, **kwargs)
+    operands: list[Any] = []
+    keywords: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
+    for parameter in cls.signature.parameters.values():
+        if parameter.name not in bound.arguments:
+            continue
+        value = bound.arguments[parameter.name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            operands += value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            attributes |= value
+        elif _is_attribute(parameter, value):
+            attributes[parameter.name] = value
+        elif keywords or parameter.kind is parameter.KEYWORD_ONLY or _skipped(cls, parameter, bound.arguments):
+            keywords[parameter.name] = value
+        else:
+            operands.append(value)
+    name = attributes.pop("name", None)
+    return cls(name=name, **attributes)(*operands, **keywords)
+
+
+def _is_attribute(parameter: inspect.Parameter, value: Any) -> bool:
+    has_default = parameter.default is not parameter.empty
+    if not has_default and parameter.name not in _ATTRIBUTES:
+        return False
+    return not any(isinstance(leaf, KerasTensor) or hasattr(leaf, "__array__") for leaf in tree.flatten(value))
+
+
+def _skipped(cls: type[FunctionOperation], parameter: inspect.Parameter, given: Any) -> bool:
+    """Whether an operand before this one was left at its default, so that this one needs its name."""
+    for other in cls.signature.parameters.values():
+        if other.name == parameter.name:
+            return False
+        if other.name not in given and other.kind is not other.VAR_POSITIONAL:
+            return True
+    return False
+
+
+def function_operation(class_name: str) -> type | None:
+    """The operation class of a public op by its class name, such as "Add"; None if there is none."""
+    import graphkeras.ops  # noqa: F401  the decorators there fill the table
+
+    return OP_CLASSES.get(class_name)

@@ -1,0 +1,89 @@
+"""Shape and dtype inference of any Python function of tensors, by tracing it.
+
+Unknown extents (None) are replaced by one number, then by another: extents that come out different are unknown too.
+So the shape rules of the primitives are the only shape code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphkeras.core import tree
+from graphkeras.core.convert import convert_to_tensor
+from graphkeras.core.global_state import get_global_attribute, set_global_attribute
+from graphkeras.core.keras_tensor import KerasTensor
+from graphkeras.core.scopes import SymbolicScope
+from graphkeras.core.tensor import Operators, Tensor
+from graphkeras.core.trace import ScratchTrace, eager
+from graphkeras.ir.types import TensorType
+
+# Primes, so that a product never looks like a known extent; then numbers with many divisors, for functions that
+# split or fold an unknown extent.
+_FILLS = ((251, 257), (5040, 10080))
+
+
+def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What `fn` returns for these arguments, as KerasTensors in the same nested structure.
+
+    Args:
+        fn: a function of tensors. It runs, twice where an extent is unknown, but computes no values of the arguments.
+        args, kwargs: its arguments; KerasTensors in them (also nested) stand for tensors.
+    """
+    leaves = [x for x in tree.flatten((args, kwargs)) if isinstance(x, KerasTensor)]
+    if all(None not in x.shape for x in leaves):
+        return tree.map_structure(_to_spec, _run(fn, args, kwargs, 1))
+    first_error: Exception | None = None
+    for small, large in _FILLS:
+        try:
+            a, b = _run(fn, args, kwargs, small), _run(fn, args, kwargs, large)
+        except Exception as error:
+            first_error = first_error or error
+            continue
+        tree.assert_same_structure(a, b)
+        return tree.map_structure(_merge, a, b)
+    assert first_error is not None
+    raise first_error
+
+
+def _run(fn: Callable[..., Any], args: Any, kwargs: Any, fill: int) -> Any:
+    before = get_global_attribute("stateless_scope")
+    set_global_attribute("stateless_scope", None)
+    try:
+        with eager(), ScratchTrace() as trace, SymbolicScope():
+            made: dict[int, Tensor] = {}
+
+            def placeholder(x: Any) -> Any:
+                if not isinstance(x, KerasTensor):
+                    return x
+                if id(x) not in made:
+                    shape = tuple(fill if d is None else d for d in x.shape)
+                    made[id(x)] = trace.input(TensorType(shape, x.dtype), x.name)
+                return made[id(x)]
+
+            args, kwargs = tree.map_structure(placeholder, (args, kwargs))
+            return fn(*args, **kwargs)
+    finally:
+        set_global_attribute("stateless_scope", before)
+
+
+def _as_tensor(x: Any) -> Any:
+    if isinstance(x, (Tensor, KerasTensor)):
+        return x
+    if isinstance(x, (Operators, bool, int, float, complex)) or hasattr(x, "__array__"):
+        return convert_to_tensor(x)
+    return x
+
+
+def _to_spec(x: Any) -> Any:
+    x = _as_tensor(x)
+    return KerasTensor(x.shape, x.dtype) if isinstance(x, Tensor) else x
+
+
+def _merge(a: Any, b: Any) -> Any:
+    a, b = _as_tensor(a), _as_tensor(b)
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return a
+    if len(a.shape) != len(b.shape):
+        raise ValueError(f"the rank of the output depends on the extents of the input: {a.shape} or {b.shape}.")
+    return KerasTensor(tuple(m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)), a.dtype)
