@@ -115,6 +115,7 @@ class Kernel:
     nbytes: float = 0.0
     nodes: tuple[Node, ...] = ()
     reason: str = ""
+    segmented: bool = False  # args are [Int(1), Int(extent), ...]: launches of the same source can be joined into one
 
     @property
     def origins(self) -> tuple[Origin, ...]:

@@ -1,0 +1,140 @@
+"""Graph -> Program: optimise, fuse, lower, plan memory. The entry of the native back end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Int, Kernel, View, Where, contiguous_strides
+from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
+from graphkeras.codegen.memory import bodies, plan_memory
+from graphkeras.codegen.program import Program
+from graphkeras.ir.graph import Graph
+from graphkeras.ir.passes.pipeline import optimise
+
+
+def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fuse: bool = True) -> Program:
+    """Compile a graph to a native Program.
+
+    aliases: output index -> input index whose memory the output takes (state updated in place).
+    Raises LoweringError where an op has no native kernel (linear algebra, FFT); the interpreter runs such graphs.
+    """
+    graph = optimise(graph, claimed=())
+    unknown = can_lower(graph)
+    if unknown is not None:
+        raise LoweringError(f"op {unknown.op!r} in layer {unknown.origin} has no native kernel")
+    ctx = Lowering(fuse=fuse)
+    inputs = [_bound(n.type.shape, n.dtype, Where.INPUT, k, n.attrs["name"]) for k, n in enumerate(graph.inputs)]
+    outputs: list[View] = []
+    for k, node in enumerate(graph.outputs):
+        source = (aliases or {}).get(k)
+        if source is None:
+            outputs.append(_bound(node.type.shape, node.dtype, Where.OUTPUT, k, f"output{k}"))
+        else:
+            if graph.inputs[source].type != node.type:
+                raise ValueError(
+                    f"output {k} ({node.type}) cannot take the memory of input {source} ({graph.inputs[source].type})"
+                )
+            outputs.append(inputs[source])
+    ctx.graph(graph, inputs, outputs)
+    instructions = join_segments(ctx.instructions)
+    plan = plan_memory(instructions)
+    return Program(
+        instructions,
+        inputs=[v.buffer for v in inputs],
+        outputs=[v.buffer for v in outputs],
+        input_types=[n.type for n in graph.inputs],
+        output_types=[n.type for n in graph.outputs],
+        offsets=plan.offsets,
+        arena_nbytes=plan.nbytes,
+        status=ctx.status,
+        groups=ctx.groups,
+    )
+
+
+def _bound(shape: tuple[int, ...], dtype: str, where: Where, index: int, label: str) -> View:
+    from graphkeras.ir.types import TensorType
+
+    buffer = Buffer(max(TensorType(shape, dtype).nbytes, 1), where, index, label=label)
+    return View(buffer, dtype, shape, contiguous_strides(shape))
+
+
+# -- one launch for many --------------------------------------------------------------------------------
+def join_segments(instructions: list[Instruction]) -> list[Instruction]:
+    """Join independent launches of one segmented source into a single launch (all Adam updates become one)."""
+    result: list[Instruction] = []
+    for instruction in instructions:
+        for body in bodies(instruction):
+            body[:] = join_segments(body)
+        if not _joined(result, instruction):
+            result.append(instruction)
+    return result
+
+
+def _joined(done: list[Instruction], instruction: Instruction) -> bool:
+    if not isinstance(instruction, Call) or not instruction.kernel.segmented:
+        return False
+    kernel = instruction.kernel
+    for position in range(len(done) - 1, -1, -1):
+        other = done[position]
+        if not isinstance(other, Call) or other.kernel.source != kernel.source:
+            continue
+        between = done[position + 1 :]
+        if _overlaps([other], kernel):
+            return False
+        if not _overlaps(between, kernel):  # move this one up
+            done[position] = Call(_join(other.kernel, kernel))
+            return True
+        if not _overlaps(between, other.kernel):  # move the earlier one down
+            done.append(Call(_join(other.kernel, kernel)))
+            del done[position]
+            return True
+        return False
+    return False
+
+
+def _overlaps(instructions: list[Instruction], kernel: Kernel) -> bool:
+    """Whether the order between `instructions` and `kernel` matters."""
+    reads, writes = set(kernel.reads), set(kernel.writes)
+    for instruction in instructions:
+        other_reads, other_writes = _effects(instruction)
+        if writes & (other_reads | other_writes) or reads & other_writes:
+            return True
+    return False
+
+
+def _effects(instruction: Instruction) -> tuple[set[Buffer], set[Buffer]]:
+    from graphkeras.codegen.memory import touched
+
+    if isinstance(instruction, Call):
+        return set(instruction.kernel.reads), set(instruction.kernel.writes)
+    if isinstance(instruction, Copy):
+        return {instruction.source.buffer}, {instruction.target.buffer}
+    every = set(touched(instruction))
+    for body in bodies(instruction):
+        for inner in body:
+            reads, writes = _effects(inner)
+            every |= reads | writes
+    return every, every
+
+
+def _join(first: Kernel, second: Kernel) -> Kernel:
+    from graphkeras.codegen.cpu.pointwise import chunk_of
+
+    segments = first.args[0].value + second.args[0].value  # type: ignore[union-attr]
+    words = (len(first.args) - 1) // first.args[0].value  # type: ignore[union-attr]
+    rest = list(second.args[1:])
+    for k in range(0, len(rest), words):
+        rest[k] = Int(rest[k].value + first.extent)  # type: ignore[union-attr]
+    extent = first.extent + second.extent
+    return replace(
+        first,
+        args=(Int(segments), *first.args[1:], *rest),
+        extent=extent,
+        chunk=chunk_of(extent, extent),
+        reads=tuple(dict.fromkeys([*first.reads, *second.reads])),
+        writes=tuple(dict.fromkeys([*first.writes, *second.writes])),
+        flops=first.flops + second.flops,
+        nbytes=first.nbytes + second.nbytes,
+        nodes=first.nodes + second.nodes,
+    )

@@ -1,0 +1,165 @@
+"""Map kernels: fused pointwise work.
+
+When all operands step through memory as one run, the kernel walks one flat index and takes a list of *segments* (extent and operands
+each), so that launches of the same source, such as the updates of all weights, become a single one. Otherwise it walks a nest
+of loops: the outermost one is the work item, the innermost one is meant for vectors.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graphkeras.codegen.body import Body
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.kernel import Arg, Int, Kernel, View, contiguous_strides
+from graphkeras.codegen.lower import Lowering, lowers
+from graphkeras.codegen.views import collapse
+from graphkeras.codegen.writer import Writer
+from graphkeras.ir.node import Node
+
+CHUNK = 16384  # elements of one work chunk: about 10 us of simple arithmetic
+SMALL = 64  # innermost extents below this are literals in the source
+HEADER = "from graphkeras.codegen.cpu.support import *"
+
+
+def describe(nodes: tuple[Node, ...] | list[Node], title: str) -> list[str]:
+    """Head comment of a kernel: what it computes. Independent of names and sizes, so that equal kernels share one source."""
+    return [f'"""{title}', "", *(f"    {n.op}" for n in nodes), '"""']
+
+
+def chunk_of(items: int, elements: int) -> int:
+    """Work items per chunk: chunks of about CHUNK elements, at most 64 of them; decided by the problem alone."""
+    if items <= 1 or elements <= CHUNK:
+        return max(items, 1)
+    chunks = min(64, max(1, elements // CHUNK), items)
+    return -(-items // chunks)
+
+
+@lowers("map")
+def lower_map(ctx: Lowering, group: Group) -> None:
+    body = ctx.body(group)
+    ctx.launch(map_kernel(body, group.nodes))
+
+
+def map_kernel(body: Body, nodes: list[Node]) -> Kernel:
+    extents = [math.prod(body.space[a] for a in axes) for axes in body.groups]
+    linear = len(extents) == 1
+    text, args, items = _linear(body, nodes, extents[0]) if linear else _nest(body, nodes, extents)
+    size = math.prod(body.space)
+    return Kernel(
+        name="map_" + "_".join(dict.fromkeys(n.op for n in nodes[-3:])),
+        source=text,
+        args=tuple(args),
+        extent=items,
+        chunk=chunk_of(items, size),
+        reads=body.reads,
+        writes=body.writes,
+        flops=float(size * len(nodes)),
+        nbytes=body.traffic,
+        nodes=tuple(nodes),
+        segmented=linear,
+    )
+
+
+def _linear(body: Body, nodes: list[Node], extent: int) -> tuple[str, list[Arg], int]:
+    w = Writer()
+    for line in describe(nodes, "map over one flat index, in segments"):
+        w.line(line)
+    w.line(HEADER)
+    words = 1 + len(body.args)
+    with w.block("def kernel(args, lo, hi)"):
+        w.line("start = 0")
+        with w.block("for s in range(int_arg(args, 0))"):
+            w.line(f"table = args + 8 * (1 + s * {words})")
+            w.line("end = int_arg(table, 0)")
+            body.begin(w, 1, table="table")
+            with w.block("for i in range(max(lo, start) - start, min(hi, end) - start)"):
+                body.emit(w, {}, ["i"])
+            w.line("start = end")
+    return w.text(), [Int(1), Int(extent), *body.args], extent
+
+
+def _nest(body: Body, nodes: list[Node], extents: list[int]) -> tuple[str, list[Arg], int]:
+    """Loops over the groups; the two outermost are flattened when the outermost alone has too few items to share."""
+    w = Writer()
+    for line in describe(nodes, f"map over {len(extents)} nested indices"):
+        w.line(line)
+    w.line(HEADER)
+    flat = len(extents) > 2 and extents[0] < 16
+    args: list[Arg] = [Int(n) for n in extents]
+    with w.block("def kernel(args, lo, hi)"):
+        body.begin(w, len(extents))
+        for level, n in enumerate(extents):
+            last = level == len(extents) - 1
+            w.line(f"n{level} = {n}" if last and n < SMALL else f"n{level} = int_arg(args, {level})")
+        head = ["i0"] if not flat else ["i0", "i1"]
+        with w.block("for item in range(lo, hi)"):
+            if flat:
+                w.line("i0 = item // n1")
+                w.line("i1 = item - i0 * n1")
+            else:
+                w.line("i0 = item")
+            _loops(w, body, [f"i{level}" for level in range(len(extents))], len(head))
+    return w.text(), [*args, *body.args], extents[0] * (extents[1] if flat else 1)
+
+
+def _loops(w: Writer, body: Body, index: list[str], level: int) -> None:
+    if level == len(index):
+        body.emit(w, {}, index)
+        return
+    with w.block(f"for {index[level]} in range(n{level})"):
+        _loops(w, body, index, level + 1)
+
+
+def copy_kernel(source: View, target: View) -> Kernel:
+    """Copy between two layouts of one shape."""
+    w = Writer()
+    shape = source.shape
+    strides = contiguous_strides(shape) if target.is_contiguous else target.strides
+    groups = collapse(shape, [source.strides, strides]) or [[]]
+    extents = [math.prod(shape[a] for a in axes) for axes in groups]
+    inner = min(range(len(groups)), key=lambda g: (abs(strides[groups[g][-1]]) if groups[g] else 0, -extents[g]))
+    order = [g for g in range(len(groups)) if g != inner] + [inner]
+    steps = [[v[groups[g][-1]] if groups[g] else 0 for g in order] for v in (source.strides, strides)]
+    w.line(f'"""copy between two layouts, {len(groups)} nested indices"""')
+    w.line(HEADER)
+    args: list[Arg] = []
+    with w.block("def kernel(args, lo, hi)"):
+        for name, view in (("x", source), ("y", target)):
+            args.append(_pointer(view))
+            w.line(f"{name} = ptr_{view.dtype}(args, {len(args) - 1})")
+        offsets = []
+        for name, own in zip("xy", steps, strict=True):
+            terms = []
+            for level, step in enumerate(own):
+                if step == 1:
+                    terms.append(f"i{level}")
+                elif step:
+                    args.append(Int(step))
+                    w.line(f"{name}_s{level} = int_arg(args, {len(args) - 1})")
+                    terms.append(f"i{level} * {name}_s{level}")
+            offsets.append(" + ".join(terms) or "0")
+        for level, g in enumerate(order[1:], 1):
+            args.append(Int(extents[g]))
+            w.line(f"n{level} = int_arg(args, {len(args) - 1})")
+        with w.block("for i0 in range(lo, hi)"):
+            _copy_loops(w, len(order), 1, f"y[{offsets[1]}] = x[{offsets[0]}]")
+    items = extents[order[0]]
+    size = math.prod(shape)
+    moved = 2.0 * size * source.itemsize
+    reads, writes = (source.buffer,), (target.buffer,)
+    return Kernel("copy", w.text(), tuple(args), items, chunk_of(items, size), reads, writes, 0.0, moved)
+
+
+def _copy_loops(w: Writer, levels: int, level: int, statement: str) -> None:
+    if level == levels:
+        w.line(statement)
+        return
+    with w.block(f"for i{level} in range(n{level})"):
+        _copy_loops(w, levels, level + 1, statement)
+
+
+def _pointer(view: View) -> Arg:
+    from graphkeras.codegen.kernel import Ptr
+
+    return Ptr(view.buffer, view.offset * view.itemsize)

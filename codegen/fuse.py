@@ -1,0 +1,482 @@
+"""Fusion: which nodes share a kernel.
+
+Nodes are visited in topological order. A pointwise node that only one other node reads waits for its reader (so that what is
+cheap is computed where it is used); every other node is placed: into the group of a producer where that is legal, else into
+a group of its own. Legality is a test on iteration spaces and index maps and on the absence of a cycle; every refusal is kept with
+its reason (`Group.refusals`), for `explain()` and GRAPHKERAS_DEBUG=3.
+
+Kinds of groups: "map" (pointwise only), "row" (reduces the innermost axis: softmax, layer norm; later passes over the same row
+may read its results), "column" (reduces outer axes, keeps the innermost: bias gradients, batch statistics), "template" (one product,
+convolution, gather ... with a pointwise epilogue).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from graphkeras.codegen.kernel import Buffer, View, Where, contiguous_strides
+from graphkeras.codegen.views import apply_view, broadcast_strides, collapse, mergeable
+from graphkeras.ir.graph import Graph
+from graphkeras.ir.node import Node, scalar_value
+from graphkeras.ir.op import Kind, get_op
+
+if TYPE_CHECKING:
+    from graphkeras.codegen.body import Body
+
+FREE_VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse", "stop_gradient"})
+NO_KERNEL = frozenset({"input", "const", "iota", "item"})
+MAX_OPERANDS = 24
+MAX_NODES = 96
+MAX_ROW = 16384  # elements of a row that later passes may read again: it has to stay in the cache
+ARG_REDUCES = frozenset({"argmax", "argmin"})
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes of one kernel."""
+
+    kind: str
+    space: tuple[int, ...]
+    nodes: list[Node]
+    index: int
+    anchor: Node | None = None
+    reduces: list[Node] = field(default_factory=list)
+    axes: tuple[int, ...] = ()
+    mask: int = 0  # bits of all groups merged into this one
+    ancestors: int = 0
+    refusals: list[tuple[Node, str]] = field(default_factory=list)
+    # filled by the lowering:
+    epilogue: Body | None = None  # of templates
+    items: dict[int, Node] = field(default_factory=dict)  # result index -> its `item` node
+    stored: list[Node] = field(default_factory=list)  # members that are read from outside
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return tuple(n for a, n in enumerate(self.space) if a not in self.axes)
+
+
+class Fusion:
+    """One run over a graph. `groups` gives the result in an executable order."""
+
+    def __init__(self, graph: Graph, *, enabled: bool = True) -> None:
+        self.graph = graph
+        self.enabled = enabled
+        self.owner: dict[Node, Group] = {}
+        self.waiting: set[Node] = set()
+        self.outputs = set(graph.outputs)
+        self._all: list[Group] = []
+        self._made = 0
+
+    def run(self) -> list[Group]:
+        for node in self.graph.nodes:
+            if node.op in NO_KERNEL or node.op in FREE_VIEWS:
+                continue
+            kind = get_op(node.op).kind
+            if kind is Kind.POINTWISE and self.enabled and self._waits(node):
+                self.waiting.add(node)
+            elif kind is Kind.POINTWISE:
+                self._place_pointwise(node)
+            elif kind is Kind.REDUCE:
+                self._place_reduce(node)
+            else:
+                self._place_template(node)
+        if self.enabled:
+            self._merge_siblings()
+        return self._schedule()
+
+    # -- placing -----------------------------------------------------------------------------------
+    def _waits(self, node: Node) -> bool:
+        users = self.graph.users[node]
+        if len(users) != 1 or node in self.outputs or node.type.size <= 1:
+            return False
+        kind = get_op(users[0].op).kind
+        if kind is Kind.POINTWISE:
+            return squeeze(users[0].shape) == squeeze(node.shape)
+        return kind is Kind.REDUCE
+
+    def _cluster(self, node: Node) -> list[Node]:
+        """The node and all producers that waited for it, in topological order."""
+        found, stack = {node}, [node]
+        while stack:
+            for i in stack.pop().inputs:
+                if i in self.waiting:
+                    self.waiting.remove(i)
+                    found.add(i)
+                    stack.append(i)
+        return sorted(found, key=lambda n: n.id)
+
+    def _place_pointwise(self, node: Node) -> None:
+        self._place(Group("map", node.shape, self._cluster(node), -1), node)
+
+    def _place_reduce(self, node: Node) -> None:
+        source = node.inputs[0]
+        space = source.shape
+        attr = node.attrs["axis"] if node.op in ARG_REDUCES else node.attrs["axes"]
+        axes = tuple(a % max(len(space), 1) for a in (attr if isinstance(attr, tuple) else (attr,))) if space else ()
+        last = max((a for a, n in enumerate(space) if n != 1), default=-1)
+        kind = "row" if last in axes or last < 0 else "column"
+        group = Group(kind, space, self._cluster(node), -1, reduces=[node], axes=axes)
+        self._place(group, node)
+
+    def _place_template(self, node: Node) -> None:
+        space = node.shape if not isinstance(node.type, tuple) else ()
+        self._place(Group("template", space, [node], -1, anchor=node), node, join=False)
+
+    def _place(self, new: Group, node: Node, join: bool = True) -> None:
+        producers = self._producers(new)
+        chosen: Group | None = None
+        if join and self.enabled:
+            for group in sorted(producers, key=lambda g: g.index, reverse=True):
+                reason = self._refusal(group, chosen or new, producers, chosen)
+                if reason is None:
+                    chosen = self._join(group, chosen or new)
+                else:
+                    group.refusals.append((node, reason))
+        group = chosen or new
+        if group.index < 0:
+            self._add(group)
+        for member in group.nodes:
+            self.owner[member] = group
+        self._update_ancestors(group)
+
+    def _add(self, group: Group) -> None:
+        group.index = self._made
+        group.mask |= 1 << self._made
+        self._made += 1
+        self._all.append(group)
+
+    def _producers(self, group: Group) -> list[Group]:
+        members = set(group.nodes)
+        found: dict[Group, None] = {}
+        for node in group.nodes:
+            for i in node.inputs:
+                base = resolve(i)
+                if base not in members and base in self.owner:
+                    found[self.owner[base]] = None
+        return list(found)
+
+    # -- legality ----------------------------------------------------------------------------------
+    def _refusal(self, old: Group, new: Group, producers: Sequence[Group], chosen: Group | None) -> str | None:
+        """Why `new` (a fresh cluster, or a group already extended by it) cannot share a kernel with `old`."""
+        reason = self._kinds(old, new)
+        if reason is None:
+            reason = self._maps(old, new)
+        if reason is None and len(old.nodes) + len(new.nodes) > MAX_NODES:
+            reason = f"the kernel would have more than {MAX_NODES} operations"
+        if reason is None and len(self._operands([*old.nodes, *new.nodes])) > MAX_OPERANDS:
+            reason = f"the kernel would have more than {MAX_OPERANDS} operands"
+        if reason is None and self._cycle(old, new, producers):
+            reason = "another operand depends on this kernel: a cycle"
+        return reason
+
+    def _kinds(self, old: Group, new: Group) -> str | None:
+        if old.kind == "template" and new.kind == "template":
+            return "two products or gathers do not share a kernel"
+        if old.kind == "template":
+            assert old.anchor is not None
+            if epilogue_groups(old.anchor) is None:
+                return f"{old.anchor.op} takes no epilogue"
+            if new.kind != "map":
+                return "a reduction does not follow a product inside one kernel"
+            if any(n.origin.phase == "update" for n in new.nodes):
+                return "state updates run as one launch for all weights"
+        if new.kind == "template" and old.kind != "map":
+            return "only pointwise work joins a product"
+        if old.axes and new.axes and (old.space != new.space or old.axes != new.axes):
+            return "the reductions run over different axes"
+        if old.kind == "column" and new.kind == "column":
+            return "a second pass over columns needs the first one's result"
+        if old.kind == "map" and new.axes and squeeze(old.space) != squeeze(new.space):
+            return "the iteration spaces differ"
+        if old.kind == "map" and new.kind == "map" and squeeze(old.space) != squeeze(new.space):
+            return "the iteration spaces differ"
+        return None
+
+    def _maps(self, old: Group, new: Group) -> str | None:
+        """Every value that passes between them must be the same element of one iteration space."""
+        merged = self._shape_of_merge(old, new)
+        members = {n: merged_level(merged, n) for n in [*old.nodes, *new.nodes]}
+        if None in members.values():
+            return "a shape does not fit the kernel's iteration space"
+        if merged.kind == "column" and any(
+            level == "full" and depends_on(n, set(merged.reduces), members) for n, level in members.items()
+        ):
+            return "a column result is complete only after the last row"
+        if merged.kind == "row" and self._row_too_long(merged, members):
+            return "the row is too long to be walked twice in the cache"
+        groups = template_groups(merged)
+        for node in new.nodes:
+            for i in node.inputs:
+                base = resolve(i)
+                if base in members:
+                    if not same_element(merged, i, base, members[base], node, members[node]):
+                        return "an index map between the two is not the identity"
+                elif groups is not None and not self._operand_fits(i, node, merged, groups):
+                    return "an operand is not walked with one stride per axis of the product's tile"
+        return None
+
+    def _shape_of_merge(self, old: Group, new: Group) -> Group:
+        lead = next((g for g in (old, new) if g.kind == "template"), None) or (old if old.axes else new)
+        return Group(lead.kind, lead.space, [], -1, anchor=lead.anchor, reduces=[*old.reduces, *new.reduces], axes=lead.axes)
+
+    def _row_too_long(self, merged: Group, members: dict[Node, str | None]) -> bool:
+        length = math.prod(merged.space[a] for a in merged.axes)
+        rows = math.prod(merged.kept)
+        again = any(
+            depends_on(n, set(merged.reduces), members)
+            for n, level in members.items()
+            if level == "full" or n in merged.reduces
+        )
+        return again and (length > MAX_ROW or (rows < 4 and length * rows > 4096))
+
+    def _operand_fits(self, node: Node, user: Node, group: Group, groups: Sequence[Sequence[int]]) -> bool:
+        if scalar_value(node) is not None:
+            return True
+        layout = assumed_view(node)
+        if layout is None:
+            return False
+        strides = spread(group, layout, user)
+        return all(mergeable(group.space, strides, axes) is not None for axes in groups)
+
+    def _operands(self, nodes: Iterable[Node]) -> set[Node]:
+        members = set(nodes)
+        found = set()
+        for node in members:
+            for i in node.inputs:
+                if resolve(i) not in members and scalar_value(i) is None:
+                    found.add(i)
+        for node in members:
+            if node in self.outputs or any(u not in members for u in self.graph.users[node]):
+                found.add(node)
+        return found
+
+    def _cycle(self, old: Group, new: Group, producers: Sequence[Group]) -> bool:
+        mask = old.mask | (new.mask if new.index >= 0 else 0)
+        outside = [g for g in producers if g is not old and g is not new]
+        if any(g.ancestors & mask and not g.mask & mask for g in outside):
+            return True
+        if new.index < 0:
+            return False
+        return any(
+            not g.mask & mask
+            and ((g.ancestors & old.mask and new.ancestors & g.mask) or (g.ancestors & new.mask and old.ancestors & g.mask))
+            for g in self._all
+        )
+
+    # -- merging -----------------------------------------------------------------------------------
+    def _join(self, old: Group, new: Group) -> Group:
+        merged = self._shape_of_merge(old, new)
+        old.kind, old.space, old.axes = merged.kind, merged.space, merged.axes
+        old.anchor, old.reduces = merged.anchor, merged.reduces
+        old.nodes = sorted({*old.nodes, *new.nodes}, key=lambda n: n.id)
+        old.refusals += new.refusals
+        if new.index >= 0:
+            self._all.remove(new)
+            old.mask |= new.mask
+            old.ancestors |= new.ancestors
+        for node in old.nodes:
+            self.owner[node] = old
+        return old
+
+    def _update_ancestors(self, group: Group) -> None:
+        for producer in self._producers(group):
+            if producer is not group:
+                group.ancestors |= producer.mask | producer.ancestors
+        group.ancestors &= ~group.mask
+        for other in self._all:
+            if other is not group and other.ancestors & group.mask:
+                other.ancestors |= group.ancestors | group.mask
+
+    def _merge_siblings(self) -> None:
+        """Independent reductions over the same data share one pass; independent scalar work shares one kernel."""
+        for kind in ("column", "map"):
+            for group in [g for g in self._all if g.kind == kind]:
+                if group not in self._all or (kind == "map" and math.prod(group.space) != 1):
+                    continue
+                for other in [g for g in self._all if g.kind == kind and g is not group]:
+                    if self._siblings(group, other):
+                        self._join(group, other)
+                        self._update_ancestors(group)
+
+    def _siblings(self, a: Group, b: Group) -> bool:
+        if a.ancestors & b.mask or b.ancestors & a.mask:
+            return False
+        if any(g is not a and g is not b and _between(g, a, b) for g in self._all):
+            return False
+        if len(a.nodes) + len(b.nodes) > MAX_NODES or len(self._operands([*a.nodes, *b.nodes])) > MAX_OPERANDS:
+            return False
+        if a.kind == "map":
+            return math.prod(b.space) == 1
+        shared = {i for n in a.nodes for i in n.inputs} & {i for n in b.nodes for i in n.inputs}
+        return a.space == b.space and a.axes == b.axes and any(i.shape == a.space for i in shared)
+
+    # -- order -------------------------------------------------------------------------------------
+    def _schedule(self) -> list[Group]:
+        """Producers first; among the ready ones state updates last, then by age."""
+        import heapq
+
+        needs = {g: {p for p in self._producers(g) if p is not g} for g in self._all}
+        users: dict[Group, list[Group]] = {g: [] for g in self._all}
+        for group, producers in needs.items():
+            for p in producers:
+                users[p].append(group)
+        missing = {g: len(p) for g, p in needs.items()}
+        ready = [(_priority(g), g.index, g) for g in self._all if not missing[g]]
+        heapq.heapify(ready)
+        order = []
+        while ready:
+            group = heapq.heappop(ready)[2]
+            order.append(group)
+            for user in users[group]:
+                missing[user] -= 1
+                if not missing[user]:
+                    heapq.heappush(ready, (_priority(user), user.index, user))
+        if len(order) != len(self._all):
+            raise AssertionError("fusion made a cycle")
+        return order
+
+
+def _between(g: Group, a: Group, b: Group) -> bool:
+    return bool((g.ancestors & a.mask and b.ancestors & g.mask) or (g.ancestors & b.mask and a.ancestors & g.mask))
+
+
+def _priority(group: Group) -> tuple[int, int]:
+    return (int(all(n.origin.phase == "update" for n in group.nodes)), group.nodes[-1].id)
+
+
+# -- index maps -------------------------------------------------------------------------------------
+def squeeze(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
+
+
+def resolve(node: Node) -> Node:
+    """The node whose memory a chain of free views looks at."""
+    while node.op in FREE_VIEWS:
+        node = node.inputs[0]
+    return node
+
+
+def assumed_view(node: Node) -> View | None:
+    """The layout a value will have when its base is materialised contiguously; None where a view has to copy."""
+    chain = []
+    base = node
+    while base.op in FREE_VIEWS:
+        chain.append(base)
+        base = base.inputs[0]
+    if isinstance(base.type, tuple):
+        return None
+    view: View | None = View(_NOWHERE, base.dtype, base.shape, contiguous_strides(base.shape))
+    for step in reversed(chain):
+        assert view is not None
+        view = apply_view(step, view)
+        if view is None:
+            return None
+    return view
+
+
+_NOWHERE = Buffer(0, Where.ARENA)
+
+
+def row_strides(space: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    """Strides over the full space of a value that has one element per row."""
+    kept = contiguous_strides([1 if a in axes else n for a, n in enumerate(space)])
+    return tuple(kept)
+
+
+def merged_level(group: Group, node: Node) -> str | None:
+    """"full": one value per element of the space; "row": one per kept element; None: neither."""
+    if node is group.anchor:
+        return "full"
+    if node in group.reduces:
+        return "row"
+    shape = squeeze(node.shape)
+    if shape == squeeze(group.space):
+        return "full"
+    if group.axes and shape == squeeze(group.kept):
+        return "row"
+    return None
+
+
+def same_element(group: Group, seen: Node, base: Node, base_level: str | None, user: Node, user_level: str | None) -> bool:
+    """Whether `user`, reading `seen` (views of `base`), reads the element at which it stands itself."""
+    view = assumed_view(seen)
+    if view is None or view.offset:
+        return False
+    shape = user.inputs[0].shape if user in group.reduces else user.shape
+    try:
+        strides = broadcast_strides(view.shape, view.strides, shape)
+    except ValueError:
+        return False
+    want_full = user_level == "full" or user in group.reduces
+    if base_level == "full":
+        return want_full and _drop_ones(shape, strides) == _drop_ones(shape, contiguous_strides(shape))
+    if not want_full:
+        return _drop_ones(shape, strides) == _drop_ones(shape, contiguous_strides(shape))
+    if squeeze(shape) != squeeze(group.space):
+        return False
+    return _drop_ones(shape, strides) == _drop_ones(group.space, row_strides(group.space, group.axes))
+
+
+def spread(group: Group, view: View, user: Node) -> tuple[int, ...]:
+    """Strides, over the group's full space, of an operand as `user` (a member) reads it."""
+    reads_full = user in group.reduces
+    shape = user.inputs[0].shape if reads_full else user.shape
+    steps = iter(_drop_ones(shape, broadcast_strides(view.shape, view.strides, shape)))
+    full = reads_full or merged_level(group, user) == "full"
+    return tuple(
+        0 if n == 1 or (a in group.axes and not full) else next(steps) for a, n in enumerate(group.space)
+    )
+
+
+def result_strides(group: Group, node: Node, view: View) -> tuple[int, ...]:
+    """Strides, over the full space, of a member's own result."""
+    steps = iter(_drop_ones(node.shape, view.strides))
+    full = node not in group.reduces and merged_level(group, node) == "full"
+    return tuple(0 if n == 1 or (a in group.axes and not full) else next(steps) for a, n in enumerate(group.space))
+
+
+def _drop_ones(shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+    return tuple(s for n, s in zip(shape, strides, strict=True) if n != 1)
+
+
+def depends_on(node: Node, sources: set[Node], members: dict[Node, str | None]) -> bool:
+    """Whether a member needs one of `sources` (strictly below it), through members only."""
+    stack, seen = list(node.inputs), set()
+    while stack:
+        i = resolve(stack.pop())
+        if i in sources:
+            return True
+        if i in members and i not in seen:
+            seen.add(i)
+            stack.extend(i.inputs)
+    return False
+
+
+def template_groups(group: Group) -> list[list[int]] | None:
+    return epilogue_groups(group.anchor) if group.anchor is not None else None
+
+
+def epilogue_groups(anchor: Node) -> list[list[int]] | None:
+    """Axis groups behind the index names of a template's epilogue; None: the template takes no epilogue."""
+    rank = anchor.type.rank if not isinstance(anchor.type, tuple) else 0
+    if anchor.op == "dot_general":
+        batch = len(anchor.attrs["batch"][0])
+        rows = anchor.inputs[0].type.rank - batch - len(anchor.attrs["contract"][0])
+        axes = list(range(rank))
+        return [axes[:batch], axes[batch : batch + rows], axes[batch + rows :]]
+    if anchor.op in ("conv", "conv_input_grad"):
+        return [list(range(rank - 1)), [rank - 1]]
+    return None
+
+
+def plain_groups(anchor: Node) -> list[list[int]]:
+    """How templates without epilogue see their contiguous result: one flat index."""
+    return [list(range(anchor.type.rank))]
+
+
+def loop_groups(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Axis groups for a map kernel: merged as far as all operands allow; at least one."""
+    return collapse(shape, operands) or [[]]

@@ -1,0 +1,339 @@
+"""Graph -> instructions: views for values, kernels for groups, destinations for results.
+
+`Lowering.graph` lowers a graph whose inputs already have views and returns the views of its outputs; control flow calls it again
+for bodies. Templates register themselves with `@lowers("op")` and get (ctx, group); see `codegen/kernel.py` for what they produce and
+`codegen/body.py` for the epilogue.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphkeras.codegen.body import Body
+from graphkeras.codegen.fuse import (
+    FREE_VIEWS,
+    Fusion,
+    Group,
+    epilogue_groups,
+    plain_groups,
+    resolve,
+    result_strides,
+    row_strides,
+    spread,
+    squeeze,
+)
+from graphkeras.codegen.kernel import (
+    Buffer,
+    Call,
+    Copy,
+    Instruction,
+    Kernel,
+    Ptr,
+    View,
+    Where,
+    contiguous_strides,
+)
+from graphkeras.codegen.views import apply_view, collapse
+from graphkeras.ir.graph import Graph
+from graphkeras.ir.node import Node, scalar_value
+from graphkeras.ir.types import numpy_dtype
+
+Emitter = Callable[["Lowering", Group], None]
+_EMITTERS: dict[str, Emitter] = {}
+_MODULES = ("contract", "conv", "pool", "gather", "random", "sorting", "pointwise", "reduce")
+
+
+class LoweringError(NotImplementedError):
+    """A graph holds an op that the native code generator does not know; the message names op and layer."""
+
+
+def lowers(*ops: str) -> Callable[[Emitter], Emitter]:
+    """Register the emitter of template ops (or of the group kinds "map", "row", "column")."""
+
+    def decorate(fn: Emitter) -> Emitter:
+        for op in ops:
+            _EMITTERS[op] = fn
+        return fn
+
+    return decorate
+
+
+def emitter_of(name: str) -> Emitter | None:
+    if not _EMITTERS:
+        for module in _MODULES:
+            importlib.import_module(f"graphkeras.codegen.cpu.{module}")
+        importlib.import_module("graphkeras.codegen.control")
+    return _EMITTERS.get(name)
+
+
+def can_lower(graph: Graph) -> Node | None:
+    """The first node that has no native form, or None."""
+    from graphkeras.ir.op import Kind, get_op
+
+    for node in graph.nodes:
+        kind = get_op(node.op).kind
+        if kind in (Kind.POINTWISE, Kind.SOURCE, Kind.REDUCE) or node.op in FREE_VIEWS or node.op == "item":
+            continue
+        if emitter_of(node.op) is None:
+            return node
+        for value in node.attrs.values():
+            inner = [value] if isinstance(value, Graph) else [v for v in value if isinstance(v, Graph)] if isinstance(value, tuple) else []
+            for body in inner:
+                found = can_lower(body)
+                if found is not None:
+                    return found
+    return None
+
+
+class Lowering:
+    """State of one program being lowered. Emitters use view, output, temp, const, status and launch."""
+
+    def __init__(self, *, fuse: bool = True) -> None:
+        self.fuse = fuse
+        self.views: dict[Node, View] = {}
+        self.instructions: list[Instruction] = []
+        self.groups: list[Group] = []
+        self.status = Buffer(32, Where.CONST, data=np.zeros(4, np.int64), label="status")
+        self._destinations: dict[Node, View] = {}
+        self._consts: dict[Any, Buffer] = {}
+
+    # -- for emitters ------------------------------------------------------------------------------
+    def view(self, node: Node) -> View:
+        """The view of a value that a kernel reads; materialises a strided form where a view cannot say it."""
+        found = self.views.get(node)
+        if found is not None:
+            return found
+        if node.op == "const":
+            array = node.attrs["value"].array
+            view = self.array_view(array)
+        elif node.op == "iota":
+            n = node.shape[node.attrs["axis"]] if node.shape else 1
+            flat = self.array_view(np.arange(n, dtype=numpy_dtype(node.dtype)))
+            strides = tuple(1 if a == node.attrs["axis"] and n != 1 else 0 for a in range(len(node.shape)))
+            view = replace(flat, shape=node.shape, strides=strides)
+        elif node.op in FREE_VIEWS:
+            source = self.view(node.inputs[0])
+            made = apply_view(node, source)
+            view = made if made is not None else self._reshaped_copy(node, source)
+        else:
+            raise AssertionError(f"value {node!r} is read before it was computed")
+        self.views[node] = view
+        return view
+
+    def output(self, node: Node, index: int | None = None) -> View:
+        """The contiguous view in which a kernel stores `node` (or its result `index`)."""
+        if index is None:
+            if node not in self.views:
+                place = self._destinations.get(node)
+                self.views[node] = place if place is not None else self.new(node.type.shape, node.dtype, node.op)
+            return self.views[node]
+        raise AssertionError("ops with several results store through result()")
+
+    def result(self, node: Node, index: int, items: dict[int, Node]) -> View:
+        """Where result `index` of a tuple node goes: the view of its `item` node, or a temporary nobody reads."""
+        item = items.get(index)
+        type = node.type[index]
+        if item is None:
+            return self.new(type.shape, type.dtype, node.op)
+        return self.output(item)
+
+    def new(self, shape: tuple[int, ...], dtype: str, label: str = "") -> View:
+        """A fresh contiguous temporary."""
+        nbytes = math.prod(shape) * numpy_dtype(dtype).itemsize
+        buffer = Buffer(max(nbytes, 1), Where.ARENA, label=label)
+        return View(buffer, dtype, tuple(shape), contiguous_strides(shape))
+
+    def temp(self, nbytes: int, label: str = "") -> Buffer:
+        return Buffer(max(nbytes, 1), Where.ARENA, label=label)
+
+    def const(self, array: np.ndarray) -> Buffer:
+        """A constant array of the program; equal ones are stored once."""
+        array = np.ascontiguousarray(array)
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in self._consts:
+            self._consts[key] = Buffer(max(array.nbytes, 1), Where.CONST, data=array, label="const")
+        return self._consts[key]
+
+    def array_view(self, array: np.ndarray) -> View:
+        return View(self.const(array), array.dtype.name, tuple(array.shape), contiguous_strides(array.shape))
+
+    def launch(self, kernel: Kernel) -> None:
+        self.instructions.append(Call(kernel))
+
+    def contiguous(self, node: Node) -> View:
+        """The value as one contiguous run, copied when it is not."""
+        view = self.view(node)
+        return view if view.is_contiguous else self.copy(view)
+
+    def copy(self, view: View, target: View | None = None) -> View:
+        """Copy a view's elements to `target` (default: a fresh contiguous temporary)."""
+        from graphkeras.codegen.cpu.pointwise import copy_kernel
+
+        target = target or self.new(view.shape, view.dtype, "copy")
+        if math.prod(view.shape):
+            self.launch(copy_kernel(view, target))
+        return target
+
+    # -- graphs ------------------------------------------------------------------------------------
+    def graph(self, graph: Graph, inputs: Sequence[View], destinations: Sequence[View | None]) -> list[View]:
+        """Lower `graph`; outputs with a destination end up there, the others wherever they are.
+
+        A destination may be the memory of an input (state updated in place): the kernel that computes the output writes there
+        directly when nothing reads the old value afterwards, else the result is copied at the end.
+        """
+        saved = self._destinations
+        self._destinations = {}
+        for node, view in zip(graph.inputs, inputs, strict=True):
+            self.views[node] = view
+        groups = Fusion(graph, enabled=self.fuse).run()
+        self.groups += groups
+        self._place_outputs(graph, groups, destinations)
+        for group in groups:
+            self._lower(graph, group)
+        results = self._finish(graph, destinations)
+        self._destinations = saved
+        return results
+
+    def _lower(self, graph: Graph, group: Group) -> None:
+        group.stored = stored_nodes(graph, group)
+        name = group.anchor.op if group.anchor is not None else group.kind
+        emit = emitter_of(name)
+        if emit is None:
+            raise LoweringError(f"op {name!r} in layer {group.nodes[0].origin} has no native kernel")
+        if group.anchor is not None and isinstance(group.anchor.type, tuple):
+            group.items = {u.attrs["index"]: u for u in graph.users[group.anchor] if u.op == "item"}
+        elif group.stored and all(n.type.size == 0 for n in group.stored):
+            for node in group.stored:  # nothing to compute
+                self.output(node)
+            return
+        elif group.anchor is not None:
+            group.epilogue = self.body(group, epilogue_groups(group.anchor) or plain_groups(group.anchor))
+        emit(self, group)
+
+    def body(self, group: Group, groups: Sequence[Sequence[int]] | None = None) -> Body:
+        """The Body of a group over its full space; `groups`: axes behind each index (default: merged as far as can be)."""
+        loads, aliases = self.operands(group)
+        members = [n for n in group.nodes if n is not group.anchor and n not in group.reduces]
+        stores = {n: self.stored_view(group, n) for n in group.stored}
+        if groups is None:
+            operands = [v.strides for v in (*loads.values(), *stores.values())]
+            if group.axes:
+                operands.append(row_strides(group.space, group.axes))
+            groups = collapse(group.space, operands) or [[]]
+        return Body(members, loads, stores, group.space, groups, aliases)
+
+    def operands(self, group: Group) -> tuple[dict[Node, View], dict[Node, Node]]:
+        """Outside operands as strides over the group's space, and the view nodes that stand for members."""
+        members = set(group.nodes)
+        loads: dict[Node, View] = {}
+        aliases: dict[Node, Node] = {}
+        for node in group.nodes:
+            if node is group.anchor:
+                continue
+            for i in node.inputs:
+                base = resolve(i)
+                if base in members:
+                    if i is not base:
+                        aliases[i] = base
+                elif scalar_value(i) is None and i not in loads:
+                    view = self.view(i)
+                    loads[i] = replace(view, shape=group.space, strides=spread(group, view, node))
+        return loads, aliases
+
+    def stored_view(self, group: Group, node: Node) -> View:
+        """Where a member's result goes, as strides over the group's space."""
+        view = self.output(node)
+        return replace(view, shape=group.space, strides=result_strides(group, node, view))
+
+    def _reshaped_copy(self, node: Node, source: View) -> View:
+        flat = self.copy(source)
+        return replace(flat, shape=node.shape, strides=contiguous_strides(node.shape))
+
+    # -- results -----------------------------------------------------------------------------------
+    def _place_outputs(self, graph: Graph, groups: Sequence[Group], destinations: Sequence[View | None]) -> None:
+        owner = {n: (position, g) for position, g in enumerate(groups) for n in g.nodes}
+        readers = _buffer_readers(graph, groups, self.views)
+        for node, place in zip(graph.outputs, destinations, strict=True):
+            maker = node.inputs[0] if node.op == "item" else node
+            if place is None or maker not in owner or node in self._destinations:
+                continue
+            position, group = owner[maker]
+            if any(place.buffer is d.buffer for d in self._destinations.values()):
+                continue
+            uses = readers.get(place.buffer, [])
+            if all(p < position or (p == position and _elementwise(group, node, reads)) for p, reads in uses):
+                self._destinations[node] = replace(place, shape=node.shape, strides=contiguous_strides(node.shape))
+
+    def _finish(self, graph: Graph, destinations: Sequence[View | None]) -> list[View]:
+        """Copies for outputs that could not be computed in place; all sources are read before any target is written."""
+        results: list[View] = []
+        late: list[tuple[View, View]] = []
+        targets = {id(d.buffer) for d in destinations if d is not None}
+        for node, place in zip(graph.outputs, destinations, strict=True):
+            view = self.view(node)
+            if place is None or (view.buffer is place.buffer and view.offset == place.offset and view.is_contiguous):
+                results.append(view)
+                continue
+            if id(view.buffer) in targets and view.buffer is not place.buffer:
+                view = self.copy(view)
+            late.append((view, replace(place, shape=view.shape, strides=contiguous_strides(view.shape))))
+            results.append(late[-1][1])
+        for source, target in late:
+            if source.is_contiguous and math.prod(source.shape):
+                nbytes = math.prod(source.shape) * source.itemsize
+                self.instructions.append(
+                    Copy(Ptr(target.buffer, target.offset * target.itemsize), Ptr(source.buffer, source.offset * source.itemsize), nbytes)
+                )
+            else:
+                self.copy(source, target)
+        return results
+
+
+def stored_nodes(graph: Graph, group: Group) -> list[Node]:
+    """Members whose value somebody outside the kernel reads."""
+    members = set(group.nodes)
+    outputs = set(graph.outputs)
+    return [n for n in group.nodes if n in outputs or any(_escapes(graph, u, members, outputs) for u in graph.users[n])]
+
+
+def _escapes(graph: Graph, user: Node, members: set[Node], outputs: set[Node]) -> bool:
+    if user in members:
+        return False
+    if user.op in FREE_VIEWS:
+        return user in outputs or any(_escapes(graph, u, members, outputs) for u in graph.users[user])
+    return True
+
+
+def _buffer_readers(
+    graph: Graph, groups: Sequence[Group], views: dict[Node, View]
+) -> dict[Buffer, list[tuple[int, list[tuple[Node, Node]]]]]:
+    """For each input's buffer: positions of the groups that read it, with (reader, operand as it is seen)."""
+    found: dict[Buffer, list[tuple[int, list[tuple[Node, Node]]]]] = {}
+    for position, group in enumerate(groups):
+        reads: dict[Buffer, list[tuple[Node, Node]]] = {}
+        for node in group.nodes:
+            for i in node.inputs:
+                base = resolve(i)
+                if base.op == "input" and base in views:
+                    reads.setdefault(views[base].buffer, []).append((node, i))
+        for buffer, pairs in reads.items():
+            found.setdefault(buffer, []).append((position, pairs))
+    return found
+
+
+def _elementwise(group: Group, output: Node, reads: Sequence[tuple[Node, Node]]) -> bool:
+    """Whether a kernel that writes `output` over an operand reads each old element only where it writes the new one."""
+    if group.kind not in ("map", "column", "template") or output is group.anchor:
+        return False
+    for reader, seen in reads:
+        if reader is group.anchor or seen.op in FREE_VIEWS or reader in group.reduces:
+            return False
+        if squeeze(seen.shape) != squeeze(output.shape) or squeeze(reader.shape) != squeeze(output.shape):
+            return False
+    return group.kind != "column" or squeeze(output.shape) == squeeze(group.kept)
