@@ -1,0 +1,534 @@
+"""dot_general: products of strided operands from register tiles.
+
+C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j], where b, i and k may each be several axes. The work is cut into
+items of `chunk` rows by one panel of columns (nv vectors). An item walks k in blocks that fit the caches and the rows
+in tiles of mr; B's panel is copied to private memory first where many rows use it or where it is not contiguous along
+the columns. Both operands contiguous along k (gradients of inputs, q k^T): tiles of dot products, nothing is moved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from graphkeras.codegen.body import Body
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide
+from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.kernel import Kernel, View
+from graphkeras.codegen.lower import Lowering, LoweringError, lowers
+from graphkeras.codegen.writer import Writer
+
+SERIAL = 3e6  # flops below which threads cost more than they give
+KBLOCK = 1024
+Axis = tuple[int, ...]  # extent, then one stride per operand
+
+
+@dataclass(frozen=True)
+class Product:
+    """Merged axes of a product: extents and strides. batch and depth: (n, sa, sb); rows: (n, sa); columns: (n, sb)."""
+
+    dtype: str
+    batch: list[Axis]
+    rows: list[Axis]
+    depth: list[Axis]
+    columns: list[Axis]
+
+    @property
+    def m(self) -> int:
+        return math.prod(x[0] for x in self.rows)
+
+    @property
+    def n(self) -> int:
+        return math.prod(x[0] for x in self.columns)
+
+    @property
+    def k(self) -> int:
+        return math.prod(x[0] for x in self.depth)
+
+    @property
+    def batches(self) -> int:
+        return math.prod(x[0] for x in self.batch)
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.batches * self.m * self.n * self.k
+
+
+def merged(axes: Sequence[Axis]) -> list[Axis]:
+    """Drop extents of one; join neighbours that every operand walks as one run."""
+    found: list[Axis] = []
+    for n, *strides in axes:
+        if n == 1:
+            continue
+        if found and all(outer == inner * n for outer, inner in zip(found[-1][1:], strides, strict=True)):
+            found[-1] = (found[-1][0] * n, *strides)
+        else:
+            found.append((n, *strides))
+    return found
+
+
+def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
+    used_a, used_b = {*contract[0], *batch[0]}, {*contract[1], *batch[1]}
+    depth = [(a.shape[i], a.strides[i], b.strides[j]) for i, j in zip(*contract, strict=True)]
+    depth.sort(key=lambda axis: (-abs(axis[2]), -abs(axis[1])))
+    return Product(
+        a.dtype,
+        merged([(a.shape[i], a.strides[i], b.strides[j]) for i, j in zip(*batch, strict=True)]),
+        merged([(n, s) for i, (n, s) in enumerate(zip(a.shape, a.strides, strict=True)) if i not in used_a]),
+        merged(depth),
+        merged([(n, s) for i, (n, s) in enumerate(zip(b.shape, b.strides, strict=True)) if i not in used_b]),
+    )
+
+
+@lowers("dot_general")
+def lower_dot_general(ctx: Lowering, group: Group) -> None:
+    """Choose operands the tiles can read, split the depth where there would be too few items, and launch."""
+    node = group.anchor
+    a, b = (ctx.view(x) for x in node.inputs)
+    contract, batch = node.attrs["contract"], node.attrs["batch"]
+    if node.dtype not in ("float32", "float64"):
+        if node.dtype not in ("float16", "bfloat16"):
+            return _lower_plain(ctx, group, product_of(a, b, contract, batch), a, b)
+        a, b = _widened(ctx, a), _widened(ctx, b)
+    product = product_of(a, b, contract, batch)
+    if len(product.columns) > 1 or len(product.depth) > 2:
+        b = _in_order(ctx, b, [*batch[1], *contract[1], *_free(b, contract[1], batch[1])])
+        contract, batch = _leading(contract, batch, side=1)
+        product = product_of(a, b, contract, batch)
+    if len(product.depth) > 2:
+        a = _in_order(ctx, a, [*batch[0], *_free(a, contract[0], batch[0]), *contract[0]])
+        contract, batch = _trailing(a, contract, batch)
+        product = product_of(a, b, contract, batch)
+    shape = Shape.of(product)
+    launch_product(ctx, group, product, shape, a, b)
+
+
+def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: View, b: View) -> None:
+    """One launch with the epilogue on the finished tiles; or, split along the depth, partial sums and a second one."""
+    parts = _splits(p, shape)
+    if parts > 1:
+        kblock = -(-p.k // parts)
+        partial = ctx.new((-(-p.k // kblock), p.batches, p.m, p.n), p.dtype, "partial sums")
+        printer = _Printer(p, replace(shape, kblock=kblock, packed=False, masked=shape.masked_in_place(p)), a, b)
+        printer.parts = partial.shape[0]
+        ctx.launch(printer.kernel(group, None, partial))
+        ctx.launch(sum_kernel(group, partial, p))
+        return
+    direct = group.nodes == [group.anchor] and group.anchor.dtype == p.dtype
+    ctx.launch(_Printer(p, shape, a, b).kernel(group, group.epilogue, ctx.output(group.anchor) if direct else None))
+
+
+def _widened(ctx: Lowering, view: View) -> View:
+    """A contiguous float32 copy of a half operand."""
+    source = view if view.is_contiguous else ctx.copy(view)
+    target = ctx.new(view.shape, "float32", "widened")
+    count = math.prod(view.shape)
+    w, params = Writer(), Params()
+    params.source("x", source)
+    params.target("y", target)
+    comment(w, f"{view.dtype} to float32, for a product that accumulates in float32.")
+    w.line(HEADER)
+    w.line()
+    w.line()
+    with w.block("def kernel(args, lo, hi)"):
+        params.declare(w)
+        with w.block("for i in range(lo, hi)"):
+            w.line(f"y[i] = {view.dtype}_to_float32(x[i])")
+    if count:
+        moved = 6.0 * count
+        ctx.launch(
+            Kernel("widen", w.text(), tuple(params.args), count, 16384, (source.buffer,), (target.buffer,), 0.0, moved)
+        )
+    return target
+
+
+def _free(view: View, *used: Axis) -> list[int]:
+    taken = {i for axes in used for i in axes}
+    return [i for i in range(len(view.shape)) if i not in taken]
+
+
+def _in_order(ctx: Lowering, view: View, order: Sequence[int]) -> View:
+    """A contiguous copy with the axes in another order."""
+    turned = replace(view, shape=tuple(view.shape[i] for i in order), strides=tuple(view.strides[i] for i in order))
+    return ctx.copy(turned)
+
+
+def _leading(contract: tuple[Axis, Axis], batch: tuple[Axis, Axis], side: int) -> tuple[tuple, tuple]:
+    """Attributes after `_in_order` put batch and contracted axes of operand b first."""
+    nb, nc = len(batch[side]), len(contract[side])
+    return (contract[0], tuple(range(nb, nb + nc))), (batch[0], tuple(range(nb)))
+
+
+def _trailing(a: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> tuple[tuple, tuple]:
+    nb, nc, rank = len(batch[0]), len(contract[0]), len(a.shape)
+    return (tuple(range(rank - nc, rank)), contract[1]), (tuple(range(nb)), batch[1])
+
+
+# -- shape of the work ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Shape:
+    """How a product is cut: tile mr x nv in `mode`, `chunk` rows per item, k blocks, whether B's panel is copied."""
+
+    mode: str
+    mr: int
+    nv: int
+    chunk: int
+    kblock: int
+    packed: bool
+    masked: bool
+    unit: bool = False
+
+    @classmethod
+    def of(cls, p: Product) -> Shape:
+        width = vector_width(p.dtype)
+        m, n, k = p.m, p.n, p.k
+        along_columns = not p.columns or p.columns[0][1] == 1
+        along_depth = bool(p.depth) and p.depth[-1][1] == 1 and p.depth[-1][2] == 1
+        long = bool(p.depth) and p.depth[-1][0] >= (1 if n == 1 else 6) * width
+        if (
+            along_depth
+            and long
+            and vectors().masks
+            and (not along_columns or n == 1)
+            and (n == 1 or m <= 256 or k >= 512)
+        ):
+            wide = vectors().registers == 32
+            mr, nc = _dot_tile(m, n, wide)
+            return cls("dot", mr, nc, _rows_per_item(p, mr, -(-n // nc)), 1 << 40, False, False)
+        mr, nv = register_tile(m, -(-n // width))
+        panel = width * nv
+        packed = not along_columns or m >= (16 if n > 1024 else 64) or (n % panel != 0 and not vectors().masks)
+        chunk = _rows_per_item(p, mr, -(-n // panel))
+        kblock = KBLOCK if k > KBLOCK * 3 // 2 and len(p.depth) <= 1 else 1 << 40
+        if packed and len(p.depth) > 1 and k > 4 * KBLOCK:
+            packed = not along_columns
+        return cls("broadcast", mr, nv, chunk, kblock, packed, not packed and n % panel != 0)
+
+    def masked_in_place(self, p: Product) -> bool:
+        """Whether B, read where it lies, has panels that end before the tile does."""
+        return self.mode != "dot" and p.n % self.columns(p.dtype) != 0
+
+    def columns(self, dtype: str) -> int:
+        """Columns of a panel."""
+        return self.nv if self.mode == "dot" else self.nv * vector_width(dtype)
+
+
+def _dot_tile(m: int, n: int, wide: bool) -> tuple[int, int]:
+    if n == 1:
+        return (8, 1) if m >= 8 else (1, 1)
+    if m == 1:
+        return (1, 8) if n >= 8 else (1, 1)
+    if m <= 2:
+        return 2, 6
+    return (4, 6) if wide else (3, 3)
+
+
+def _rows_per_item(p: Product, mr: int, panels: int) -> int:
+    """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
+    chunk = -(-min(p.m, 128) // mr) * mr
+    while chunk > 2 * mr and p.flops > SERIAL and p.batches * panels * -(-p.m // chunk) < 8:
+        chunk = -(-chunk // (2 * mr)) * mr
+    return max(chunk, mr)
+
+
+def _splits(p: Product, shape: Shape) -> int:
+    """Parts of the depth that are summed separately: only where few items would have very much depth."""
+    items = p.batches * -(-p.m // shape.chunk) * -(-p.n // shape.columns(p.dtype))
+    if items >= 4 or p.k < 2048 or p.flops < 4 * SERIAL or len(p.depth) != 1 or shape.mode == "dot":
+        return 1
+    if (p.columns and p.columns[0][1] != 1) or not vectors().masks:
+        return 1
+    return min(16, p.k // 512)
+
+
+# -- the kernel -----------------------------------------------------------------------------------------
+class _Printer:
+    """Prints the source of one product kernel."""
+
+    def __init__(self, p: Product, shape: Shape, a: View, b: View) -> None:
+        self.p, self.s, self.a, self.b = p, shape, a, b
+        self.columns = shape.columns(p.dtype)
+        self.panels = -(-p.n // self.columns)
+        self.row_chunks = max(1, -(-p.m // shape.chunk))
+        self.parts = 1
+        self.w = Writer()
+
+    @property
+    def extent(self) -> int:
+        return self.parts * self.p.batches * self.row_chunks * self.panels
+
+    def kernel(self, group: Group, body: Body | None, direct: View | None) -> Kernel:
+        """direct: the result takes the tiles as they are. Else they pass through private memory and `body`."""
+        params = self._params(direct)
+        w = self.w
+        self._head(group)
+        with w.block("def kernel(args, lo, hi)"):
+            params.declare(w)
+            if direct is None:
+                body.begin(w, len(params.args))
+            with w.block("for item in range(lo, hi)"):
+                self._item(direct is not None)
+                if direct is None:
+                    self._store(body, group)
+        chunk = self.extent if self.p.flops < SERIAL else 1
+        anchor = group.anchor
+        extra = () if direct is not None else body.args
+        moved = sum(x.itemsize * math.prod(x.shape) for x in (self.a, self.b))
+        return Kernel(
+            f"dot_{self.p.m}x{self.p.n}x{self.p.k}",
+            w.text(),
+            (*params.args, *extra),
+            max(1, self.extent),
+            max(1, chunk),
+            (*params.reads, *(() if direct is not None else body.reads)),
+            (*params.writes, *(() if direct is not None else body.writes)),
+            flops=self.p.flops,
+            nbytes=moved + (anchor.type.nbytes if direct is not None else body.traffic),
+            nodes=tuple(group.nodes),
+            reason="product" + ("" if direct is not None else " + epilogue"),
+        )
+
+    def _head(self, group: Group) -> None:
+        w, s = self.w, self.s
+        operand = "B's panel copied" if s.packed else "B read in place"
+        comment(
+            w,
+            f"""C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j] ({self.p.dtype}).
+            Axes: {len(self.p.batch)} batch, {len(self.p.rows)} row, {len(self.p.depth)} depth.
+            An item is `rows_per_item` rows by one panel of {self.columns} columns.
+            Tile: {s.mr} rows x {s.nv} {"columns" if s.mode == "dot" else "vectors"} ({s.mode}), {operand}.""",
+        )
+        w.line(HEADER)
+        w.line("from graphkeras.codegen.cpu.micro import tile")
+        w.line()
+        levels = max(1, len(self.p.depth))
+        w.line(f'TILE = tile({s.mr}, {s.nv}, {levels}, "{self.p.dtype}", "{s.mode}", masked={s.masked})')
+        w.line()
+        w.line()
+
+    def _params(self, direct: View | None) -> Params:
+        p, s = self.p, self.s
+        params = Params()
+        params.source("a", self.a)
+        params.source("b", self.b)
+        if direct is not None:
+            params.target("c", direct)
+        else:
+            params.scratch("c", s.chunk * self.columns, p.dtype)
+        params.scratch("a_rows", s.chunk + s.mr, "int64")
+        params.scratch("c_rows", s.chunk + s.mr, "int64")
+        if s.mode == "dot":
+            params.scratch("b_rows", s.nv, "int64")
+        if s.packed:
+            params.scratch("panel", min(p.k, s.kblock) * self.columns, p.dtype)
+        params.ints(m=p.m, n=p.n, row_chunks=self.row_chunks, rows_per_item=s.chunk, panels=self.panels)
+        for letter, axes in (("batch", p.batch), ("row", p.rows), ("k", p.depth or [(1, 0, 0)])):
+            params.table(f"{letter}_n", [x[0] for x in axes])
+            params.table(f"{letter}_a", [x[1] for x in axes])
+        params.table("batch_b", [x[2] for x in p.batch])
+        step = p.columns[0][1] if p.columns else 1
+        (params.literal if step == 1 else params.int)("b_step", step)
+        for i, axis in enumerate(p.depth or [(1, 0, 0)]):
+            (params.literal if axis[2] == 1 else params.int)(f"k_b{i}", axis[2])
+        if s.kblock < 1 << 40:
+            (params.int if self.parts > 1 else params.literal)("k_block", s.kblock)
+        if self.parts > 1:
+            params.int("batches", p.batches)
+        return params
+
+    def _item(self, direct: bool) -> None:
+        """Where the item stands, its row tables, then the tiles."""
+        w, s = self.w, self.s
+        w.line(f"j0 = item % panels * {self.columns}")
+        w.line("row0 = item // panels % row_chunks * rows_per_item")
+        w.line("batch = item // panels // row_chunks")
+        w.line("rows = min(rows_per_item, m - row0)")
+        w.line(f"columns = min({self.columns}, n - j0)")
+        w.line("a_at = 0")
+        w.line("b_at = j0 * b_step")
+        if self.p.batch:
+            names = [f"batch{i}" for i in range(len(self.p.batch))]
+            if self.parts > 1:
+                w.line("in_batch = batch % batches")
+            divide(w, "in_batch" if self.parts > 1 else "batch", [f"batch_n{i}" for i in range(len(names))], names)
+            for side in "ab":
+                terms = " + ".join(f"{name} * batch_{side}{i}" for i, name in enumerate(names))
+                w.line(f"{side}_at += {terms}")
+        self._tables(direct)
+        if self.parts > 1:
+            w.line("k0 = batch // batches * k_block")
+            w.line("depth = min(k_block, k_n0 - k0)")
+            self._tiles("k0", "depth")
+        elif s.kblock < 1 << 40:
+            with w.block("for k0 in range(0, k_n0, k_block)"):
+                w.line("depth = min(k_block, k_n0 - k0)")
+                self._tiles("k0", "depth")
+        else:
+            self._tiles("0", "k_n0")
+
+    def _tables(self, direct: bool) -> None:
+        """Offsets of the item's rows in A and C; rows past the end repeat the last one."""
+        w, s = self.w, self.s
+        with w.block(f"for r in range((rows + {s.mr - 1}) // {s.mr} * {s.mr})"):
+            w.line("row = row0 + min(r, rows - 1)")
+            names = [f"row_i{i}" for i in range(len(self.p.rows))]
+            if names:
+                divide(w, "row", [f"row_n{i}" for i in range(len(names))], names)
+            terms = "".join(f" + {name} * row_a{i}" for i, name in enumerate(names))
+            w.line(f"a_rows[r] = a_at{terms}")
+            w.line("c_rows[r] = (batch * m + row) * n + j0" if direct else f"c_rows[r] = r * {self.columns}")
+        if s.mode == "dot":
+            with w.block(f"for j in range({s.nv})"):
+                w.line("b_rows[j] = min(j, columns - 1) * b_step")
+
+    def _tiles(self, k0: str, depth: str) -> None:
+        w, s = self.w, self.s
+        a_at, b_at = f"{k0} * k_a0", f"b_at + {k0} * k_b0"
+        nest = [(depth if i == 0 else f"k_n{i}", f"k_a{i}", f"k_b{i}") for i in range(max(1, len(self.p.depth)))]
+        if s.packed:
+            self._pack(b_at, depth)
+            steps = [" * ".join([str(self.columns), *(n for n, _, _ in nest[i + 1 :])]) for i in range(len(nest))]
+            nest = [(n, sa, step) for (n, sa, _), step in zip(nest, steps, strict=True)]
+        operand = "panel" if s.packed else f"shift(b, {b_at})"
+        words = ", ".join(x for axis in nest for x in axis)
+        columns_table = "b_rows" if s.mode == "dot" else "c_rows"
+        accumulate = "0" if k0 == "0" or self.parts > 1 else k0
+        with w.block(f"for i in range(0, rows, {s.mr})"):
+            w.line(f"TILE(shift(a, {a_at}), shift(a_rows, i), {operand}, {columns_table}, c, shift(c_rows, i),")
+            w.line(f"     rows - i, columns, {accumulate}, ({words}))")
+
+    def _pack(self, b_at: str, depth: str) -> None:
+        """Copy the panel's part of B to `panel`, row by row of k."""
+        w = self.w
+        nest = self.p.depth or [(1, 0, 0)]
+        w.line(f"b_from = {b_at}")
+        if len(nest) == 2:
+            with w.block("for k_outer in range(k_n0)"):
+                w.line("outer = k_outer * k_n1")
+                self._pack_rows("b_from + k_outer * k_b0", "k_n1", 1, "outer + ")
+        else:
+            self._pack_rows("b_from", depth, 0, "")
+
+    def _pack_rows(self, start: str, depth: str, level: int, before: str) -> None:
+        w = self.w
+        step = self.p.columns[0][1] if self.p.columns else 1
+        k_step = (self.p.depth or [(1, 0, 0)])[level][2]
+        w.line(f"source = shift(b, {start})")
+        loops = [("k", depth), ("j", "columns")]
+        if k_step == 1 and step != 1:
+            loops.reverse()
+        with (
+            w.block(f"for {loops[0][0]} in range({loops[0][1]})"),
+            w.block(f"for {loops[1][0]} in range({loops[1][1]})"),
+        ):
+            w.line(f"panel[({before}k) * {self.columns} + j] = source[k * k_b{level} + j * b_step]")
+
+    def _store(self, body: Body, group: Group) -> None:
+        """The finished rows are hot in the cache: apply the epilogue and store."""
+        w = self.w
+        with w.block("for r in range(rows)"):
+            w.line("i = row0 + r")
+            with w.block("for jj in range(columns)"):
+                w.line("j = j0 + jj")
+                w.line(f"acc = c[r * {self.columns} + jj]")
+                body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
+
+
+# -- partial sums, other dtypes -------------------------------------------------------------------------
+def sum_kernel(group: Group, partial: View, p: Product) -> Kernel:
+    """Adds the parts of a split product in their order and applies the epilogue."""
+    w, params, body = Writer(), Params(), group.epilogue
+    parts = partial.shape[0]
+    comment(w, f"Sum of the {parts} parts of a product that was split along its depth, then the epilogue.")
+    w.line(HEADER)
+    w.line()
+    w.line()
+    params.source("part", partial)
+    params.ints(m=p.m, n=p.n, step=p.batches * p.m * p.n)
+    with w.block("def kernel(args, lo, hi)"):
+        params.declare(w)
+        body.begin(w, len(params.args))
+        with w.block("for row in range(lo, hi)"):
+            w.line("batch = row // m")
+            w.line("i = row % m")
+            with w.block("for j in range(n)"):
+                w.line("at = row * n + j")
+                w.line("acc = part[at]")
+                for part in range(1, parts):
+                    w.line(f"acc += part[at + {part} * step]")
+                body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
+    rows = p.batches * p.m
+    return Kernel(
+        "sum_parts",
+        w.text(),
+        (*params.args, *body.args),
+        rows,
+        max(1, -(-16384 // max(1, p.n))),
+        (partial.buffer, *body.reads),
+        body.writes,
+        flops=float(partial.shape[0] * rows * p.n),
+        nbytes=parts * rows * p.n * partial.itemsize + body.traffic,
+        nodes=tuple(group.nodes),
+        reason="parts of a product summed in fixed order",
+    )
+
+
+def _lower_plain(ctx: Lowering, group: Group, p: Product, a: View, b: View) -> None:
+    """Integers: three plain loops."""
+    if group.anchor.dtype.startswith("complex"):
+        raise LoweringError(f"dot_general of {group.anchor.dtype} in layer {group.anchor.origin} has no native kernel")
+    w, params, body = Writer(), Params(), group.epilogue
+    comment(w, f"C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j] in {p.dtype} (wraps around): plain loops.")
+    w.line(HEADER)
+    w.line()
+    w.line()
+    params.source("a", a)
+    params.source("b", b)
+    params.ints(m=p.m, n=p.n)
+    for letter, axes, sides in (
+        ("batch", p.batch, "ab"), ("row", p.rows, "a"), ("column", p.columns, "b"), ("k", p.depth, "ab"),
+    ):  # fmt: skip
+        params.table(f"{letter}_n", [x[0] for x in axes])
+        for i, side in enumerate(sides):
+            params.table(f"{letter}_{side}", [x[i + 1] for x in axes])
+    with w.block("def kernel(args, lo, hi)"):
+        params.declare(w)
+        body.begin(w, len(params.args))
+        with w.block("for item in range(lo, hi)"), w.block("for j in range(n)"):
+            w.line("batch = item // m")
+            w.line("i = item % m")
+            w.line("a_at = 0")
+            w.line("b_at = 0")
+            for letter, index, axes, sides in (
+                ("batch", "batch", p.batch, "ab"), ("row", "i", p.rows, "a"), ("column", "j", p.columns, "b"),
+            ):  # fmt: skip
+                _offsets(w, letter, index, len(axes), sides)
+            w.line(f"acc = {p.dtype}(0)")
+            _plain_sum(w, p)
+            body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
+    rows = p.batches * p.m
+    chunk = max(1, int(3e4 / max(1, p.n * p.k)))
+    reads, args = (a.buffer, b.buffer, *body.reads), (*params.args, *body.args)
+    ctx.launch(
+        Kernel("dot_plain", w.text(), args, rows, chunk, reads, body.writes, flops=p.flops, nodes=tuple(group.nodes))
+    )
+
+
+def _offsets(w: Writer, letter: str, index: str, count: int, sides: str) -> None:
+    names = [f"{letter}{i}" for i in range(count)]
+    if names:
+        divide(w, index, [f"{letter}_n{i}" for i in range(count)], names)
+        for side in sides:
+            w.line(f"{side}_at += " + " + ".join(f"{name} * {letter}_{side}{i}" for i, name in enumerate(names)))
+
+
+def _plain_sum(w: Writer, p: Product) -> None:
+    with ExitStack() as loops:
+        for i in range(len(p.depth)):
+            loops.enter_context(w.block(f"for k{i} in range(k_n{i})"))
+        at_a = "".join(f" + k{i} * k_a{i}" for i in range(len(p.depth)))
+        at_b = "".join(f" + k{i} * k_b{i}" for i in range(len(p.depth)))
+        w.line(f"acc = {p.dtype}(acc + a[a_at{at_a}] * b[b_at{at_b}])")

@@ -1,0 +1,79 @@
+"""The arguments of a template kernel: collected with their names, printed as the first lines of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphkeras.codegen.kernel import Arg, Buffer, Int, Ptr, Scratch, View
+from graphkeras.codegen.writer import Writer
+
+HEADER = "from graphkeras.codegen.cpu.support import *"
+
+
+class Params:
+    """Names for argument words. A literal costs no word but makes the source depend on its value."""
+
+    def __init__(self) -> None:
+        self.args: list[Arg] = []
+        self.reads: list[Buffer] = []
+        self.writes: list[Buffer] = []
+        self._lines: list[str] = []
+
+    def source(self, name: str, view: View) -> None:
+        self._pointer(name, view.dtype, view.buffer, view.offset * view.itemsize)
+        self.reads.append(view.buffer)
+
+    def target(self, name: str, view: View) -> None:
+        self._pointer(name, view.dtype, view.buffer, view.offset * view.itemsize)
+        self.writes.append(view.buffer)
+
+    def scratch(self, name: str, count: int, dtype: str) -> None:
+        """Private memory of the thread, `count` elements."""
+        self._lines.append(f"{name} = ptr_{dtype}(args, {len(self.args)})")
+        self.args.append(Scratch(max(64, count * (8 if dtype in ("float64", "int64") else 4))))
+
+    def int(self, name: str, value: int) -> None:
+        self._lines.append(f"{name} = int_arg(args, {len(self.args)})")
+        self.args.append(Int(int(value)))
+
+    def ints(self, **values: int) -> None:
+        for name, value in values.items():
+            self.int(name, value)
+
+    def literal(self, name: str, value: int) -> None:
+        self._lines.append(f"{name} = {int(value)}")
+
+    def literals(self, **values: int) -> None:
+        for name, value in values.items():
+            self.literal(name, value)
+
+    def table(self, stem: str, values: Sequence[int]) -> list[str]:
+        """Several integers `stem0`, `stem1` ...; returns the names."""
+        names = [f"{stem}{i}" for i in range(len(values))]
+        for name, value in zip(names, values, strict=True):
+            self.int(name, value)
+        return names
+
+    def declare(self, w: Writer) -> None:
+        for line in self._lines:
+            w.line(line)
+
+    def _pointer(self, name: str, dtype: str, buffer: Buffer, offset: int) -> None:
+        self._lines.append(f"{name} = ptr_{dtype}(args, {len(self.args)})")
+        self.args.append(Ptr(buffer, offset))
+
+
+def comment(w: Writer, text: str) -> None:
+    """A head comment, line by line."""
+    for line in text.strip().splitlines():
+        w.line(("# " + line.strip()).rstrip())
+
+
+def divide(w: Writer, index: str, extents: Sequence[str], parts: Sequence[str]) -> None:
+    """Split a flat index into coordinates `parts`; extents and parts from the outermost, whose extent is not needed."""
+    rest = index
+    for extent, part in list(zip(extents, parts, strict=True))[:0:-1]:
+        w.line(f"{part} = {rest} % {extent}")
+        w.line(f"{part}_rest = {rest} // {extent}")
+        rest = f"{part}_rest"
+    w.line(f"{parts[0]} = {rest}")
