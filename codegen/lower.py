@@ -65,7 +65,7 @@ def lowers(*ops: str) -> Callable[[Emitter], Emitter]:
 
 
 def emitter_of(name: str) -> Emitter | None:
-    if not _EMITTERS:
+    if name not in _EMITTERS:  # importing the templates registers them
         for module in _MODULES:
             importlib.import_module(f"graphkeras.codegen.cpu.{module}")
         importlib.import_module("graphkeras.codegen.control")
