@@ -3,7 +3,7 @@
 Numba serves as the front end only: its module is taken before any optimisation and runs once through LLVM's O3 pipeline
 for our own target machine. The result has no trace of Python: `void gk_<hash>(i64 args, i64 lo, i64 hi)`.
 
-As a worker (`python -m graphkeras.codegen.cpu.compiler --worker`) it reads sources from stdin, writes objects to stdout.
+As a worker (`python -m graphkeras.codegen.cpu.compiler --worker`) it reads sources from stdin and answers on stdout.
 """
 
 from __future__ import annotations
@@ -177,6 +177,8 @@ def _worker() -> None:
     """Answer each source with (0, object) or (1, error text) until stdin closes."""
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not spoil the protocol
+    _contexts()
+    write_message(output, 0, b"ready")
     while (message := read_message(sys.stdin.buffer)) is not None:
         try:
             answer = 0, compile_object(message[1].decode())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections.abc import Iterable
 from typing import Any
 
-LIBC = {"memcpy", "memset", "memmove", "bzero", "sched_yield"}
+from graphkeras.codegen import flags
+
+LIBC = {"memcpy", "memset", "memmove", "bzero", "sched_yield", "clock_gettime"}
 LIBM = {"fma", "floor", "ceil", "trunc", "rint", "sqrt", "fmod", "exp", "log", "sin", "cos", "tan", "pow", "ldexp"}
 ALLOWED = LIBC | LIBM | {name + "f" for name in LIBM}
 """External symbols that an object may refer to; the running process provides them."""
@@ -30,9 +31,8 @@ def binding() -> Any:
 def cpu() -> tuple[str, str]:
     """CPU name and features in LLVM's spelling. GRAPHKERAS_CPU=name compiles for another model of this architecture."""
     llvm = binding()
-    name = os.environ.get("GRAPHKERAS_CPU", "")
-    if name:
-        return name, ""
+    if flags.CPU.value:
+        return flags.CPU.value, ""
     features = llvm.get_host_cpu_features()
     text = features.flatten()
     if features.get("avx512f"):

@@ -1,0 +1,130 @@
+"""Threads and memory of programs: the native loop's address, the worker threads, arena and scratch.
+
+All threads run the same loop over the same plan (SPMD, see docs/adr/0002-spmd-runner.md). Workers are Python threads
+that wait on a lock; inside the loop nobody holds the interpreter's lock. One run at a time: programs share arena and
+threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+from graphkeras.codegen import flags
+from graphkeras.codegen.cpu import cache
+
+ALIGN = 64
+
+run_lock = threading.Lock()
+"""Held while a program runs."""
+
+
+@functools.cache
+def available_cores() -> int:
+    """Physical cores that this process may run on, within the limit of its control group."""
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in allowed:
+        file = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(file.read_text() if file.exists() else str(cpu))
+    return max(1, min(len(cores), _cgroup_limit()))
+
+
+def _cgroup_limit() -> int:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return 1_000_000 if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return 1_000_000
+
+
+def thread_count() -> int:
+    """GRAPHKERAS_THREADS, or the available physical cores."""
+    return flags.THREADS.value or available_cores()
+
+
+Loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+@functools.cache
+def plan_loop() -> ctypes._CFuncPtr:
+    """The native function of plan_loop.py: (head, thread, threads)."""
+    source = (Path(__file__).parent / "plan_loop.py").read_text()
+    return Loop(cache.load([source])[0])
+
+
+class _Worker(threading.Thread):
+    """Thread number `number` of every run; sleeps on a lock between runs."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(name=f"graphkeras-{number}", daemon=True)
+        self._number = number
+        self._go = threading.Lock()
+        self._go.acquire()
+        self._head, self._threads = 0, 0
+        self.start()
+
+    def submit(self, head: int, threads: int) -> None:
+        self._head, self._threads = head, threads
+        self._go.release()
+
+    def run(self) -> None:
+        loop = plan_loop()
+        while True:
+            self._go.acquire()
+            loop(self._head, self._number, self._threads)
+
+
+_workers: list[_Worker] = []
+os.register_at_fork(after_in_child=_workers.clear)  # threads do not survive a fork
+
+
+def run_loop(head: int, threads: int) -> None:
+    """Run a plan with `threads` threads, this one among them; returns when all its work is done."""
+    loop = plan_loop()
+    while len(_workers) < threads - 1:
+        _workers.append(_Worker(len(_workers) + 1))
+    for worker in _workers[: threads - 1]:
+        worker.submit(head, threads)
+    loop(head, 0, threads)
+
+
+# -- memory ---------------------------------------------------------------------------------------------
+def aligned(nbytes: int) -> np.ndarray:
+    """Uninitialised bytes at a multiple of 64."""
+    raw = np.empty(nbytes + ALIGN, np.uint8)
+    start = -raw.ctypes.data % ALIGN
+    return raw[start : start + nbytes]
+
+
+class Area:
+    """Memory that all programs share and that grows with the largest of them. Nothing in it outlives a run."""
+
+    def __init__(self) -> None:
+        self._array = aligned(ALIGN)
+        self.address = self._array.ctypes.data
+
+    def reserve(self, nbytes: int) -> int:
+        """Address of at least `nbytes` bytes; callers look again before each run, as it moves when it grows."""
+        if nbytes > self._array.nbytes:
+            self._array = aligned(nbytes)
+            self.address = self._array.ctypes.data
+        return self.address
+
+
+arena = Area()
+_scratch: list[Area] = []
+
+
+def scratch(thread: int) -> Area:
+    """Private memory of one thread."""
+    while len(_scratch) <= thread:
+        _scratch.append(Area())
+    return _scratch[thread]

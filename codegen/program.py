@@ -1,0 +1,288 @@
+"""A compiled plan with its memory: bind arrays, run steps, look at what it does.
+
+    program = Program(instructions, inputs=[...], outputs=[...], offsets={...}, arena_nbytes=...)
+    program.bind([x, w], [y])     # NumPy arrays, checked once; their memory is used in place
+    program.run(steps=10)
+
+Constants and bound arrays are kept alive by the program. Temporaries live in an arena that all programs share.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from graphkeras.codegen.cpu import cache, plan_codes, runner
+from graphkeras.codegen.kernel import Buffer, Instruction, Kernel, Where
+from graphkeras.codegen.schedule import Code, Encoder, all_calls, chunks
+from graphkeras.ir.types import TensorType, numpy_dtype
+
+SMALL_WORK = 60e-6
+"""Seconds of estimated work below which waking the other threads costs more than it gains."""
+
+
+class KernelError(RuntimeError):
+    """A kernel found bad data (an index out of range ...). `status` is (code, node id, bad value, extent)."""
+
+    def __init__(self, message: str, status: tuple[int, int, int, int]) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Row(NamedTuple):
+    """One kernel of a plan, as `explain_rows` tells it."""
+
+    name: str
+    origins: tuple[str, ...]
+    extent: int
+    chunks: int
+    flops: float
+    nbytes: float
+    reason: str
+
+
+class Timing(NamedTuple):
+    """Mean time of one kernel call in a step, in seconds, and what it moved and computed."""
+
+    name: str
+    seconds: float
+    flops: float
+    nbytes: float
+
+
+class Program:
+    """See the module's text.
+
+    instructions: the plan. inputs, outputs: buffers in the order that `bind` takes arrays; input_types, output_types:
+        dtypes and shapes, checked by `bind` where given. A result that overwrites an input has the input's buffer.
+    offsets, arena_nbytes: places of the ARENA buffers, in bytes. status: CONST buffer of int64[4] that kernels set on
+        bad data; explain_error(status) makes the message of the KernelError that `run` then raises.
+    """
+
+    def __init__(
+        self,
+        instructions: Sequence[Instruction],
+        *,
+        inputs: Sequence[Buffer] = (),
+        outputs: Sequence[Buffer] = (),
+        input_types: Sequence[TensorType] | None = None,
+        output_types: Sequence[TensorType] | None = None,
+        offsets: Mapping[Buffer, int] | None = None,
+        arena_nbytes: int = 0,
+        status: Buffer | None = None,
+        explain_error: Callable[[tuple[int, int, int, int]], str] | None = None,
+        name: str = "program",
+    ) -> None:
+        self.name, self.instructions = name, tuple(instructions)
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self._types = (_checked_types("input", inputs, input_types), _checked_types("output", outputs, output_types))
+        self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
+        self._explain_error = explain_error
+        self._status = np.zeros(4, np.int64) if status is None else status.data
+        self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
+        self._bound: list[np.ndarray | None] = [None] * (len(inputs) + len(outputs))
+        self._unbound = len(self._bound)
+        self._build(Encoder(self._offsets).encode(self.instructions))
+
+    # -- construction ------------------------------------------------------------------------------
+    def _build(self, code: Code) -> None:
+        calls = list(code.calls.items())
+        addresses = cache.load([call.kernel.source for _, call in calls])
+        rows = np.array(code.rows, np.int64).reshape(len(code.rows), plan_codes.SIZE)
+        data = np.array(code.data or [0], np.int64)
+        for (row, _), address in zip(calls, addresses, strict=True):
+            rows[row, 1] = address
+        for row, column, first in code.links:
+            rows[row, column] = data.ctypes.data + 8 * first
+        self._code, self._rows, self._data = code, rows, data
+        self._places = {
+            buffer: (np.array([w for w, _ in pairs]), np.array([o for _, o in pairs], np.int64))
+            for buffer, pairs in code.relocations.items()
+        }
+        self._position = {b: k for k, b in enumerate((*self._inputs, *self._outputs))}
+        self._const_words()
+        self._seconds = _estimate(self.kernels) if code.parallel else 0.0
+        self._words = np.array([code.words], np.int64)
+        self._barrier = runner.aligned(192)
+        self._barrier[:] = 0
+        self._tables = np.zeros(1, np.int64)
+        self._head = np.zeros(plan_codes.HEAD, np.int64)
+        self._head[plan_codes.H_CODE] = rows.ctypes.data
+        self._head[plan_codes.H_BARRIER] = self._barrier.ctypes.data
+        self._head[plan_codes.H_STATUS] = self._status.ctypes.data
+        self._head[plan_codes.H_CLOCK] = getattr(time, "CLOCK_MONOTONIC", 1)
+        self._head_address = self._head.ctypes.data
+        self._arena_address = -1
+        self._scratch_addresses: list[int] = []
+        for buffer, address in self._constants:
+            self._place(buffer, address)
+        self._resize(1)
+
+    def _const_words(self) -> None:
+        """Constants are copied to where they stay, aligned; what the lowering shares (status) is used in place."""
+        self._constants: list[tuple[Buffer, int]] = []
+        self._kept: list[np.ndarray] = []
+        for buffer in self._places:
+            if buffer.where is Where.CONST:
+                array = buffer.data
+                if array is not self._status:
+                    array = runner.aligned(max(buffer.data.nbytes, 1))
+                    array[: buffer.data.nbytes] = np.frombuffer(buffer.data.tobytes(), np.uint8)
+                self._kept.append(array)
+                self._constants.append((buffer, array.ctypes.data))
+            elif buffer.where is Where.ARENA:
+                end = self._offsets.get(buffer, -1) + buffer.nbytes
+                if buffer not in self._offsets or end > self.arena_nbytes:
+                    raise ValueError(
+                        f"{self.name}: buffer {buffer.label!r} has no place in the arena (a window outside its Loop?)"
+                    )
+            elif buffer not in self._position:
+                raise ValueError(
+                    f"{self.name}: buffer {buffer.label!r} is neither an input nor an output of the program"
+                )
+
+    def _place(self, buffer: Buffer, address: int) -> None:
+        found = self._places.get(buffer)
+        if found is not None:
+            self._words[:, found[0]] = found[1] + address
+
+    def _resize(self, threads: int) -> None:
+        """Give each thread its table of words."""
+        if len(self._words) != threads:
+            self._words = np.repeat(self._words[:1], threads, axis=0)
+        self._scratch_addresses = [-1] * threads
+        row = self._words.strides[0]
+        self._tables = self._words.ctypes.data + row * np.arange(threads, dtype=np.int64)
+        self._head[plan_codes.H_WORDS] = self._tables.ctypes.data
+
+    def _settle(self, threads: int) -> None:
+        """Shared memory moves when it grows: point the words at where it is now."""
+        if len(self._scratch_addresses) < threads:
+            self._resize(threads)
+        if self.arena_nbytes:
+            address = runner.arena.reserve(self.arena_nbytes)
+            if address != self._arena_address:
+                self._arena_address = address
+                for buffer in self._places:
+                    if buffer.where is Where.ARENA:
+                        self._place(buffer, address + self._offsets[buffer])
+        if self._code.scratch:
+            for thread in range(threads):
+                address = runner.scratch(thread).reserve(self._code.scratch_nbytes)
+                if address != self._scratch_addresses[thread]:
+                    self._scratch_addresses[thread] = address
+                    for word, offset in self._code.scratch:
+                        self._words[thread, word] = address + offset
+
+    # -- use ---------------------------------------------------------------------------------------
+    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
+        """Use the memory of these arrays from now on. Arrays bound before at the same place cost next to nothing."""
+        for what, arrays, types in (("input", inputs, self._types[0]), ("output", outputs, self._types[1])):
+            if len(arrays) != len(types):
+                raise ValueError(f"{self.name}: expected {len(types)} {what} arrays, received {len(arrays)}")
+        first = len(self._inputs)
+        for k, array in enumerate(inputs):
+            if array is not self._bound[k]:
+                self._bind_one("input", k, k, array, self._inputs[k])
+        for k, array in enumerate(outputs):
+            if array is not self._bound[first + k]:
+                self._bind_one("output", k, first + k, array, self._outputs[k])
+
+    def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer) -> None:
+        expected = self._types[what == "output"][number]
+        shape, dtype = expected if expected is not None else (None, None)
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{self.name}: {what} {number}: expected a NumPy array, received {type(array).__name__}")
+        if (dtype is not None and array.dtype != dtype) or (shape is not None and array.shape != shape):
+            raise ValueError(
+                f"{self.name}: {what} {number}: expected {dtype}{list(shape)}, "
+                f"received {array.dtype}{list(array.shape)}; convert or reshape the array"
+            )
+        if array.nbytes < buffer.nbytes:
+            raise ValueError(f"{self.name}: {what} {number}: expected {buffer.nbytes} bytes, received {array.nbytes}")
+        flags = array.flags
+        if not flags.c_contiguous or not flags.aligned:
+            raise ValueError(f"{self.name}: {what} {number} must be contiguous and aligned; use np.ascontiguousarray")
+        if what == "output" and not flags.writeable:
+            raise ValueError(f"{self.name}: output {number} is read-only; pass an array that can be written")
+        if self._bound[slot] is None:
+            self._unbound -= 1
+        self._bound[slot] = array
+        self._place(buffer, array.__array_interface__["data"][0])
+
+    def run(self, steps: int = 1, threads: int | None = None) -> None:
+        """Run the plan `steps` times. Same bits for any number of threads.
+
+        Raises KernelError when a kernel found bad data; the steps after it are not run.
+        """
+        if self._unbound:
+            raise RuntimeError(f"{self.name}: bind arrays to all {len(self._bound)} inputs and outputs before run()")
+        if steps <= 0:
+            return
+        with runner.run_lock:
+            count = self._threads(steps) if threads is None else max(1, threads) if self._code.parallel else 1
+            self._settle(count)
+            self._head[plan_codes.H_STEPS] = steps
+            runner.run_loop(self._head_address, count)
+        if self._status[0]:
+            self._fail()
+
+    def _threads(self, steps: int) -> int:
+        return runner.thread_count() if self._seconds * steps > SMALL_WORK else 1
+
+    def _fail(self) -> None:
+        status = tuple(int(v) for v in self._status)
+        self._status[:] = 0
+        code, node, bad, extent = status
+        text = f"{self.name}: a kernel found bad data (code {code}, node %{node}, value {bad}, allowed extent {extent})"
+        if self._explain_error is not None:
+            text = self._explain_error((code, node, bad, extent))
+        raise KernelError(text, (code, node, bad, extent))
+
+    # -- looking inside ----------------------------------------------------------------------------
+    def explain_rows(self) -> list[Row]:
+        """The kernels in order of execution: what they are for and what they cost."""
+        return [
+            Row(k.name, tuple(map(str, k.origins)), k.extent, chunks(k), k.flops, k.nbytes, k.reason)
+            for k in self.kernels
+        ]
+
+    def profile(self, repeats: int = 10, threads: int | None = None) -> list[Timing]:
+        """Time of each kernel in a run of `repeats` steps, seen from thread 0 (waiting for others is not in it).
+
+        The bound arrays are as before afterwards.
+        """
+        ticks = np.zeros(len(self._rows), np.int64)
+        saved = [a.copy() if a is not None and a.flags.writeable else None for a in self._bound]
+        self._head[plan_codes.H_PROFILE] = ticks.ctypes.data
+        try:
+            self.run(repeats, threads)
+        finally:
+            self._head[plan_codes.H_PROFILE] = 0
+            for array, old in zip(self._bound, saved, strict=True):
+                if array is not None and old is not None:
+                    array[...] = old
+        return [
+            Timing(call.kernel.name, ticks[row] / repeats * 1e-9, call.kernel.flops, call.kernel.nbytes)
+            for row, call in self._code.calls.items()
+        ]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Program {self.name}: {len(self.kernels)} kernels, {len(self._rows)} rows, arena {self.arena_nbytes} B>"
+        )
+
+
+def _checked_types(what: str, buffers: Sequence[Buffer], given: Sequence[TensorType] | None) -> list[Any]:
+    if given is None:
+        return [None] * len(buffers)
+    if len(given) != len(buffers):
+        raise ValueError(f"expected one type for each of {len(buffers)} {what} buffers, received {len(given)}")
+    return [(t.shape, numpy_dtype(t.dtype)) for t in given]
+
+
+def _estimate(kernels: Sequence[Kernel]) -> float:
+    """Rough seconds of one step on one core; only decides whether threads are worth waking."""
+    return sum(max(k.flops / 5e10, k.nbytes / 1e10) for k in kernels)
