@@ -109,8 +109,8 @@ class NumpyHandler:
     @staticmethod
     def div(a: Any, b: Any) -> Any:
         if a.dtype.kind in "iu":
-            quotient = np.abs(a) // np.abs(b)
-            return np.where((a < 0) != (b < 0), -quotient, quotient).astype(a.dtype)
+            inexact = (a % b != 0) & ((a < 0) != (b < 0))
+            return (a // b + inexact.astype(a.dtype)).astype(a.dtype)
         return np.true_divide(a, b)
 
     @staticmethod

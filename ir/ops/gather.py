@@ -59,7 +59,7 @@ def _take(x: np.ndarray, indices: np.ndarray, *, axis: int, mode: str) -> np.nda
     inside = (indices >= -extent) & (indices < extent)
     inside = inside.reshape(inside.shape + (1,) * (x.ndim - axis - 1))
     if extent == 0:
-        x, extent = np.zeros((*x.shape[:axis], 1, *x.shape[axis + 1:]), x.dtype), 1
+        x, extent = np.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype), 1
     found = np.take(x, np.where(indices < 0, indices + extent, indices).clip(0, extent - 1), axis=axis)
     missing = np.nan if x.dtype.kind in "fcV" else 0
     return np.where(inside, found, np.asarray(missing).astype(x.dtype))
@@ -143,7 +143,7 @@ def _scatter(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: i
     out = _accumulator(x)
     extent = x.shape[axis]
     flat = indices.reshape(-1).astype(np.int64)
-    rows = np.moveaxis(updates.reshape((*x.shape[:axis], flat.size, *x.shape[axis + 1:])), axis, 0)
+    rows = np.moveaxis(updates.reshape((*x.shape[:axis], flat.size, *x.shape[axis + 1 :])), axis, 0)
     inside = (flat >= -extent) & (flat < extent)
     if not inside.all():
         flat, rows = flat[inside], rows[inside]
@@ -197,7 +197,17 @@ register(
         _scatter_infer,
         _scatter,
         _scatter_vjp,
-        samples=(*tuple(Sample(((5, 2), (4,), (4, 2)), {"axis": 0, "combine": c}, make=_indices(-7, 7, (5, 2), (4,), (4, 2))) for c in COMBINES), Sample(((2, 5), (2, 2), (2, 2, 2)), {"axis": 1, "combine": "add"}, make=_indices(0, 3, (2, 5), (2, 2), (2, 2, 2)))),
+        samples=(
+            *tuple(
+                Sample(((5, 2), (4,), (4, 2)), {"axis": 0, "combine": c}, make=_indices(-7, 7, (5, 2), (4,), (4, 2)))
+                for c in COMBINES
+            ),
+            Sample(
+                ((2, 5), (2, 2), (2, 2, 2)),
+                {"axis": 1, "combine": "add"},
+                make=_indices(0, 3, (2, 5), (2, 2), (2, 2, 2)),
+            ),
+        ),
         tolerance=1e-5,
         doc="x with `updates` combined into x[..., indices, ...]; of several 'set' to one place the last stays. The "
         "gradient of 'mul' divides by the updates.",

@@ -34,7 +34,7 @@ def erf(x: np.ndarray) -> np.ndarray:
 def _lgamma(x: float) -> float:
     if x == -math.inf or (x <= 0 and x == math.floor(x)):
         return math.inf
-    return math.lgamma(x)
+    return math.lgamma(x) if x < 2.5e305 else math.inf * x
 
 
 def lgamma(x: np.ndarray) -> np.ndarray:

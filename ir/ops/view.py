@@ -221,10 +221,12 @@ def _concat_infer(*xs: TensorType, axis: int) -> TensorType:
     first = xs[0]
     axis = want_axis("concat", axis, first.rank)
     for x in xs:
-        if x.rank != first.rank or any(i != axis and n != m for i, (n, m) in enumerate(zip(x.shape, first.shape, strict=False))):
+        if x.rank != first.rank or any(
+            i != axis and n != m for i, (n, m) in enumerate(zip(x.shape, first.shape, strict=False))
+        ):
             raise ValueError(f"concat expects equal shapes except on axis {axis}; received {first.shape} and {x.shape}")
     total = sum(x.shape[axis] for x in xs)
-    return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1:]))
+    return first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
 
 def _concat_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:

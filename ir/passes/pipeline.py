@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, get_op
-from graphkeras.ir.passes.rewrite import rebuild
+from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
+from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
+from graphkeras.ir.passes.folding import folding_rules
+from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
 
 Stage = Callable[[Graph], Graph]
 
@@ -33,6 +37,37 @@ def decompose(graph: Graph, claimed: Collection[str] = ()) -> Graph:
     return graph
 
 
-def optimise(graph: Graph, claimed: Collection[str] = ()) -> Graph:
-    """Run all stages."""
-    return decompose(graph, claimed)
+@functools.cache
+def _rules(stage: str) -> tuple[Rule, ...]:
+    if stage == "canonicalise":
+        return all_rules(CANONICAL, pointwise_rules())
+    if stage == "fold":
+        return tuple(folding_rules())
+    return {"algebra": ALGEBRA, "stabilise": STABILISE}[stage]
+
+
+def _stage(name: str) -> Stage:
+    return lambda graph: rewrite(graph, _rules(name))
+
+
+STAGES = (
+    "canonicalise",
+    "algebra",
+    "fold",
+    "stabilise",
+    "decompose",
+    "canonicalise",
+    "fold",
+    "algebra",
+    "canonicalise",
+)
+
+
+def optimise(graph: Graph, claimed: Collection[str] = (), *, off: Collection[str] = ()) -> Graph:
+    """Run all stages; those named in `off` are left out (decompose cannot be: nothing else lowers composites)."""
+    for name in STAGES:
+        if name == "decompose":
+            graph = decompose(graph, claimed)
+        elif name not in off:
+            graph = _stage(name)(graph)
+    return graph

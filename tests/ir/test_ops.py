@@ -152,7 +152,9 @@ def check_gradient(
         cotangents = [b.const(rng.uniform(-1, 1, g.shape), g.dtype) for g in grads]
     targets = [inputs[i] for i in wrt]
     grads = gradients(b, outputs, targets, cotangents)
-    graph = Graph(inputs, [*outputs, *(g if g is not None else b.full_like(t, 0) for g, t in zip(grads, targets, strict=False))])
+    graph = Graph(
+        inputs, [*outputs, *(g if g is not None else b.full_like(t, 0) for g, t in zip(grads, targets, strict=False))]
+    )
     weights = [c.attrs["value"].array for c in cotangents]
 
     def run(values: list[np.ndarray]) -> float:

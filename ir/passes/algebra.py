@@ -1,0 +1,171 @@
+"""Algebra: identities that hold for every float, NaN and infinities included, and strength reduction."""
+
+from __future__ import annotations
+
+from graphkeras.ir.graph import Builder
+from graphkeras.ir.node import Node, scalar_value
+from graphkeras.ir.passes.rewrite import rule
+from graphkeras.ir.types import is_float
+
+
+def _same(b: Builder, x: Node, n: Node) -> Node | None:
+    """x in the place of n, where the shapes agree."""
+    return x if x.shape == n.shape else None
+
+
+@rule("mul")
+def mul_one(b: Builder, n: Node) -> Node | None:
+    x, y = n.inputs
+    if scalar_value(y) == 1 and n.dtype != "bool":
+        return _same(b, x, n)
+    if scalar_value(x) == 1 and n.dtype != "bool":
+        return _same(b, y, n)
+    return None
+
+
+@rule("mul")
+def mul_minus_one(b: Builder, n: Node) -> Node | None:
+    x, y = n.inputs
+    if scalar_value(y) == -1 and x.shape == n.shape:
+        return b.neg(x)
+    if scalar_value(x) == -1 and y.shape == n.shape:
+        return b.neg(y)
+    return None
+
+
+@rule("mul")
+def constants_together(b: Builder, n: Node) -> Node | None:
+    """(x * c) * d = x * (c * d): the constant goes right, two become one."""
+    x, y = n.inputs
+    if not is_float(n.dtype):
+        return None
+    if scalar_value(x) is not None and scalar_value(y) is None and x.type.rank == 0:
+        return b.mul(y, x)
+    d = scalar_value(y)
+    if d is None or x.op != "mul" or x.shape != n.shape:
+        return None
+    c = scalar_value(x.inputs[1])
+    return b.mul(x.inputs[0], c * d) if c is not None and x.inputs[0].shape == n.shape else None
+
+
+@rule("add", "sub")
+def add_zero(b: Builder, n: Node) -> Node | None:
+    x, y = n.inputs
+    zero = scalar_value(y)
+    if zero == 0 and (n.op == "sub" or str(zero) in ("-0.0", "0", "False") or is_float(n.dtype)):
+        return _same(b, x, n)
+    if n.op == "add" and scalar_value(x) == 0:
+        return _same(b, y, n)
+    return None
+
+
+@rule("add")
+def add_negated(b: Builder, n: Node) -> Node | None:
+    x, y = n.inputs
+    if y.op == "neg":
+        return b.sub(x, y.inputs[0])
+    if x.op == "neg":
+        return b.sub(y, x.inputs[0])
+    return None
+
+
+@rule("sub")
+def sub_negated(b: Builder, n: Node) -> Node | None:
+    return b.add(n.inputs[0], n.inputs[1].inputs[0]) if n.inputs[1].op == "neg" else None
+
+
+@rule("neg")
+def double_negation(b: Builder, n: Node) -> Node | None:
+    (x,) = n.inputs
+    if x.op == "neg":
+        return x.inputs[0]
+    if x.op == "sub":
+        return b.sub(x.inputs[1], x.inputs[0])
+    return None
+
+
+@rule("div")
+def div_by_constant(b: Builder, n: Node) -> Node | None:
+    """x / c = x * (1 / c) where 1 / c is exact: c a power of two."""
+    x, y = n.inputs
+    c = scalar_value(y)
+    if c is None or not isinstance(c, float) or not is_float(n.dtype):
+        return None
+    if c == 1.0:
+        return _same(b, x, n)
+    mantissa = abs(c).hex().split("p")[0] if c not in (0.0, float("inf"), float("-inf")) and c == c else ""
+    return b.mul(x, 1.0 / c) if mantissa in ("0x1.0000000000000",) and 1e-30 < abs(c) < 1e30 else None
+
+
+@rule("pow")
+def pow_small(b: Builder, n: Node) -> Node | None:
+    x, y = n.inputs
+    k = scalar_value(y)
+    if k is None or x.shape != n.shape or not is_float(n.dtype):
+        return None
+    if k == 1:
+        return x
+    if k == 2:
+        return b.mul(x, x)
+    if k == 3:
+        return b.mul(b.mul(x, x), x)
+    if k == 4:
+        square = b.mul(x, x)
+        return b.mul(square, square)
+    if k == -1:
+        return b.div(b.full((), 1.0, n.dtype), x)
+    if k == 0:
+        return b.full(n.shape, 1.0, n.dtype)
+    return None
+
+
+@rule("select")
+def select_known(b: Builder, n: Node) -> Node | None:
+    c, x, y = n.inputs
+    known = scalar_value(c)
+    if known is not None:
+        return _same(b, x if known else y, n)
+    return _same(b, x, n) if x is y else None
+
+
+@rule("and", "or")
+def logic_known(b: Builder, n: Node) -> Node | None:
+    x, y = n.inputs
+    if n.dtype != "bool":
+        return None
+    for known, other in ((scalar_value(x), y), (scalar_value(y), x)):
+        if known is not None:
+            if bool(known) == (n.op == "and"):
+                return _same(b, other, n)
+            return b.full(n.shape, n.op == "or", "bool")
+    return None
+
+
+ALGEBRA = (
+    mul_one,
+    mul_minus_one,
+    constants_together,
+    add_zero,
+    add_negated,
+    sub_negated,
+    double_negation,
+    div_by_constant,
+    pow_small,
+    select_known,
+    logic_known,
+)
+
+
+@rule("log")
+def log_of_softmax(b: Builder, n: Node) -> Node | None:
+    (x,) = n.inputs
+    return b.log_softmax(x.inputs[0], axis=x.attrs["axis"]) if x.op == "softmax" else None
+
+
+@rule("log")
+def log_of_sigmoid(b: Builder, n: Node) -> Node | None:
+    (x,) = n.inputs
+    return b.neg(b.softplus(b.neg(x.inputs[0]))) if x.op == "sigmoid" else None
+
+
+STABILISE = (log_of_softmax, log_of_sigmoid)
