@@ -1,0 +1,106 @@
+"""Control flow: scan, while and cond become instructions of the plan with their bodies lowered in place.
+
+Carries live in buffers of their own. A body reads them there and, where nothing reads the old value afterwards, writes the new value
+straight back (the in-place rule of `Lowering.graph`); otherwise the result is copied at the end of the iteration. Slices of the
+scanned inputs and outputs are windows that advance by one slice per iteration: nothing is gathered or stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.kernel import (
+    Buffer,
+    Instruction,
+    Loop,
+    Ptr,
+    Step,
+    Switch,
+    View,
+    Where,
+    While,
+)
+from graphkeras.codegen.lower import Lowering, lowers
+from graphkeras.ir.graph import Graph
+from graphkeras.ir.node import Node
+
+
+def _lower_body(ctx: Lowering, graph: Graph, inputs: Sequence[View], places: Sequence[View | None]) -> tuple[list[Instruction], list[View]]:
+    """Instructions of a body, lowered apart; values of the body are not visible outside."""
+    outer, ctx.instructions = ctx.instructions, []
+    known = dict(ctx.views)
+    results = ctx.graph(graph, inputs, places)
+    ctx.views = known
+    body, ctx.instructions = ctx.instructions, outer
+    return body, results
+
+
+def _carry(ctx: Lowering, node: Node, target: View) -> View:
+    """Fill a carry's buffer with its first value."""
+    ctx.copy(ctx.view(node), target)
+    return target
+
+
+def _window(base: View, length: int, reverse: bool, label: str) -> tuple[View, Step]:
+    """One slice of a scanned array, and how it moves."""
+    stride = base.strides[0] * base.itemsize
+    shape, strides = base.shape[1:], base.strides[1:]
+    last = (length - 1) * stride
+    extent = sum(abs(s) * (n - 1) for n, s in zip(shape, strides, strict=True)) + 1
+    window = Buffer(max(extent * base.itemsize, 1), Where.ARENA, label=label)
+    step = Step(window, base.buffer, base.offset * base.itemsize + (last if reverse else 0), -stride if reverse else stride)
+    return View(window, base.dtype, shape, strides), step
+
+
+@lowers("scan")
+def lower_scan(ctx: Lowering, group: Group) -> None:
+    node = group.anchor
+    assert node is not None
+    carries, consts = node.attrs["carries"], node.attrs["consts"]
+    length, reverse, body = node.attrs["length"], node.attrs["reverse"], node.attrs["body"]
+    init = node.inputs[:carries]
+    state = []
+    for k, first in enumerate(init):
+        result = ctx.result(node, k, group.items)
+        state.append(_carry(ctx, first, result))
+    inputs = [*state, *(ctx.view(n) for n in node.inputs[carries : carries + consts])]
+    steps: list[Step] = []
+    for x in node.inputs[carries + consts :]:
+        view, step = _window(ctx.view(x), length, reverse, "scan input")
+        inputs.append(view)
+        steps.append(step)
+    places: list[View | None] = list(state)
+    for k in range(carries, len(body.outputs)):
+        stacked = ctx.result(node, k, group.items)
+        view, step = _window(stacked, length, reverse, "scan output")
+        places.append(view)
+        steps.append(step)
+    instructions, _ = _lower_body(ctx, body, inputs, places)
+    if length:
+        ctx.instructions.append(Loop(length, instructions, tuple(steps)))
+
+
+@lowers("while")
+def lower_while(ctx: Lowering, group: Group) -> None:
+    node = group.anchor
+    assert node is not None
+    carries = node.attrs["carries"]
+    state = [_carry(ctx, first, ctx.result(node, k, group.items)) for k, first in enumerate(node.inputs[:carries])]
+    inputs = [*state, *(ctx.view(n) for n in node.inputs[carries:])]
+    flag = ctx.new((), "bool", "while condition")
+    condition, _ = _lower_body(ctx, node.attrs["cond"], inputs, [flag])
+    body, _ = _lower_body(ctx, node.attrs["body"], inputs, list(state))
+    ctx.instructions.append(While(condition, Ptr(flag.buffer), body))
+
+
+@lowers("cond")
+def lower_cond(ctx: Lowering, group: Group) -> None:
+    node = group.anchor
+    assert node is not None
+    index = ctx.contiguous(node.inputs[0])
+    operands = [ctx.view(n) for n in node.inputs[1:]]
+    results = [ctx.result(node, k, group.items) for k in range(len(node.type))]
+    branches = [_lower_body(ctx, graph, operands, list(results))[0] for graph in node.attrs["branches"]]
+    ctx.instructions.append(Switch(Ptr(index.buffer, index.offset * index.itemsize), branches))
+
