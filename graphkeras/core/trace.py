@@ -37,6 +37,12 @@ def current_trace() -> Trace | None:
     return stack[-1] if stack else None
 
 
+def is_live(tensor: Any) -> bool:
+    """False for a traced tensor whose trace has ended: it has no meaning any more."""
+    trace = getattr(tensor, "trace", None)
+    return trace is None or trace in (getattr(_state, "stack", None) or ())
+
+
 @contextmanager
 def eager() -> Iterator[None]:
     """Leave all traces for a while (to create a variable's first value, say)."""
@@ -53,6 +59,8 @@ class Trace:
 
     Graph inputs, in order: those made by `input`, then variables in the order of their first reading, then captures.
     """
+
+    is_eager = False  # whether every recorded tensor has a value that Python may ask for
 
     def __init__(self) -> None:
         self.builder = Builder()
@@ -101,6 +109,8 @@ class Trace:
         if x.data in self.captures:
             return self.captures[x.data][1]  # type: ignore[index]
         if not self._encloses(x.trace):
+            if x.trace.is_eager:
+                return self._constant(x.numpy())
             raise TraceError(
                 f"a traced tensor ({x!r}) was kept and used after its trace had ended. Return it from the traced "
                 "function, or store it in a Variable with assign(), instead of keeping it in an attribute or a list."

@@ -1,0 +1,192 @@
+"""GradientTape: record a piece of code, then ask for gradients, inside a compiled step and in eager code alike.
+
+Inside a step everything is recorded anyway, so the tape only remembers where it began. In eager code it opens a trace
+of its own, whose values are computed when Python asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphkeras.core import tree
+from graphkeras.core.tensor import Operators, Tensor
+from graphkeras.core.trace import Trace, current_trace, eager
+from graphkeras.core.variable import Variable
+from graphkeras.ir.autodiff import gradients
+from graphkeras.ir.graph import reachable
+from graphkeras.ir.interpreter import apply_reference
+from graphkeras.ir.node import Node
+from graphkeras.ir.types import TensorType, is_inexact
+
+
+class EagerTrace(Trace):
+    """A trace of code that runs now: every recorded tensor has a value, computed when it is asked for."""
+
+    is_eager = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[Node, Any] = {}
+
+    def read(self, variable: Variable) -> Tensor:
+        new = variable not in self.values
+        tensor = super().read(variable)
+        if new:
+            self.known[self.reads[variable]] = variable._value.copy()
+        return tensor
+
+    def watch(self, array: np.ndarray) -> Node:
+        """A node that stands for a concrete array."""
+        node = self.builder.input(TensorType(tuple(array.shape), array.dtype.name), f"watched{len(self.known)}")
+        self.known[node] = array
+        return node
+
+    def concrete_value(self, tensor: Tensor) -> np.ndarray:
+        node: Node = tensor.data  # type: ignore[assignment]
+        if node not in self.known:
+            for n in sorted(reachable([node], stop=set(self.known)), key=lambda n: n.id):
+                if n not in self.known:
+                    self.known[n] = apply_reference(n, [self.known[i] for i in n.inputs])
+        return self.known[node]
+
+    def flush(self) -> None:
+        """Give the variables that were assigned in the trace their new values."""
+        updates = [(v, self.concrete_value(Tensor(self.lift(t), self))) for v, t in self.writes.items()]
+        with eager():
+            for variable, value in updates:
+                variable.assign(value)
+
+
+class GradientTape:
+    """Records what happens in its `with` block so that gradients of it can be asked for.
+
+    Args:
+        persistent: accepted; a tape can always be asked more than once.
+        watch_accessed_variables: accepted; gradients with respect to any variable that was read are available.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> w = keras.Variable(3.0)
+    >>> with keras.GradientTape() as tape:
+    ...     loss = w * w
+    >>> float(tape.gradient(loss, w))
+    6.0
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        self._persistent = persistent
+        self._trace: Trace | None = None
+        self._own: EagerTrace | None = None
+        self._before: dict[Variable, Tensor] = {}
+        self._watched: list[tuple[Tensor, Any]] = []
+
+    def __enter__(self) -> GradientTape:
+        self._trace = current_trace()
+        if self._trace is None:
+            self._own = EagerTrace()
+            self._trace = self._own.__enter__()
+        self._before = dict(self._trace.values)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._own is None:
+            return
+        self._own.__exit__(*exc)
+        for tensor, array in self._watched:
+            tensor.data, tensor.trace = array, None
+        if exc[0] is None:
+            self._own.flush()
+
+    def watch(self, tensor: Any) -> None:
+        """Make gradients with respect to these tensors available (variables need no watching)."""
+        trace = self._opened()
+        for leaf in tree.flatten(tensor):
+            if isinstance(leaf, Variable):
+                continue
+            if not isinstance(leaf, Tensor):
+                raise ValueError(
+                    f"GradientTape.watch() takes tensors. Received: {leaf!r} (of type {type(leaf).__name__}). "
+                    "Convert it with ops.convert_to_tensor() first and use the result in the computation."
+                )
+            if leaf.trace is not None:
+                continue
+            if not isinstance(trace, EagerTrace):
+                raise ValueError(
+                    "GradientTape.watch() inside a compiled step takes tensors of that step, not constants."
+                )
+            array = leaf.data
+            self._watched.append((leaf, array))
+            leaf.data, leaf.trace = trace.watch(array), trace  # type: ignore[arg-type]
+
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"
+    ) -> Any:
+        """Gradients of the sum of `target` with respect to `sources`, in their structure.
+
+        Args:
+            target: tensor or structure of tensors computed in the tape.
+            sources: variables or tensors, in any structure.
+            output_gradients: weights of the elements of `target`; default ones.
+            unconnected_gradients: what stands for "does not depend on it": "none" or "zero".
+        """
+        if unconnected_gradients not in ("none", "zero"):
+            raise ValueError(f"`unconnected_gradients` must be 'none' or 'zero'. Received: {unconnected_gradients!r}")
+        trace = self._opened()
+        leaves = tree.flatten(sources)
+        nodes = [self._node(trace, s) for s in leaves]
+        outputs = [trace.lift(t) for t in tree.flatten(target)]
+        for output in outputs:
+            if not is_inexact(output.type.dtype):
+                raise ValueError(f"GradientTape.gradient() needs a float target. Received dtype {output.type.dtype}.")
+        weights = None
+        if output_gradients is not None:
+            weights = [None if g is None else trace.lift(g) for g in tree.flatten(output_gradients)]
+        found = gradients(trace.builder, outputs, [n for n in nodes if n is not None], weights)
+        results = iter(found)
+        flat = [None if n is None else next(results) for n in nodes]
+        return tree.pack_sequence_as(sources, self._tensors(trace, leaves, flat, unconnected_gradients))
+
+    def _tensors(self, trace: Trace, sources: Sequence[Any], nodes: Sequence[Node | None], absent: str) -> list[Any]:
+        done = self._own is not None and current_trace() is not self._own
+        results: list[Any] = []
+        for source, node in zip(sources, nodes, strict=True):
+            if node is None:
+                results.append(Tensor(np.zeros(source.shape, dtype=_dtype(source))) if absent == "zero" else None)
+                continue
+            tensor = Tensor(node, trace)
+            results.append(Tensor(tensor.numpy()) if done else tensor)
+        return results
+
+    def _node(self, trace: Trace, source: Any) -> Node | None:
+        if isinstance(source, Variable):
+            before = self._before.get(source)
+            if before is not None:
+                return trace.lift(before)
+            return trace.reads.get(source)
+        for tensor, array in self._watched:
+            if tensor is source and isinstance(trace, EagerTrace):
+                return next(n for n, value in trace.known.items() if value is array and n.op == "input")
+        if isinstance(source, Tensor) and source.trace is trace:
+            return source.data  # type: ignore[return-value]
+        if isinstance(source, Operators):
+            return None
+        raise ValueError(f"GradientTape.gradient() takes variables and tensors as sources. Received: {source!r}")
+
+    def _opened(self) -> Trace:
+        if self._trace is None:
+            raise RuntimeError("GradientTape was used before its `with` block began.")
+        return self._trace
+
+    def stop_recording(self) -> Any:
+        """Context manager whose contents are computed outside the tape."""
+        return eager()
+
+
+def _dtype(source: Any) -> Any:
+    from graphkeras.ir.types import numpy_dtype
+
+    return numpy_dtype(str(source.dtype))
