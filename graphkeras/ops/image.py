@@ -1,0 +1,3 @@
+"""The ops on images."""
+
+__all__ = []
