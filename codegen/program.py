@@ -81,6 +81,7 @@ class Program:
         self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
         self._explain_error = explain_error
         self._status = np.zeros(4, np.int64) if status is None else status.data
+        self.groups: Sequence[Any] = ()  # of the fusion, for explain()
         self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
         self._bound: list[np.ndarray | None] = [None] * (len(inputs) + len(outputs))
         self._unbound = len(self._bound)
@@ -133,7 +134,7 @@ class Program:
                 self._kept.append(array)
                 self._constants.append((buffer, array.ctypes.data))
             elif buffer.where is Where.ARENA:
-                end = self._offsets.get(buffer, -1) + buffer.nbytes
+                end = self._offsets.get(buffer, 0) + buffer.nbytes
                 if buffer not in self._offsets or end > self.arena_nbytes:
                     raise ValueError(
                         f"{self.name}: buffer {buffer.label!r} has no place in the arena (a window outside its Loop?)"

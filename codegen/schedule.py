@@ -158,6 +158,8 @@ class Encoder:
         while buffer in self._windows:
             buffer = self._windows[buffer]
         if buffer.where is Where.ARENA:
+            if buffer not in self._offsets:
+                raise ValueError(f"buffer {buffer.label!r} has no place in the arena (a window outside its Loop?)")
             start = self._offsets[buffer]
             return "arena", start, start + max(buffer.nbytes, 1)
         return id(buffer), 0, 1

@@ -42,6 +42,11 @@ def cpu() -> tuple[str, str]:
 
 @functools.cache
 def target_machine() -> Any:
+    """The compiler's target machine."""
+    return _new_machine()
+
+
+def _new_machine() -> Any:
     llvm = binding()
     target = llvm.Target.from_default_triple()
     name, features = cpu()
@@ -56,7 +61,7 @@ def _engine() -> Any:
     llvm = binding()
     module = llvm.parse_assembly("")
     module.triple = llvm.get_process_triple()
-    return llvm.create_mcjit_compiler(module, target_machine())
+    return llvm.create_mcjit_compiler(module, _new_machine())  # it frees its machine
 
 
 def load_objects(objects: Iterable[tuple[str, bytes]]) -> list[int]:
