@@ -1,0 +1,54 @@
+# Everything starts from a bare Python 3.11+: `make demo` and `make test` create .venv, install, and run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECT := pyproject.toml setup.py
+
+.PHONY: demo test check lint format types bench peers test-long clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
+
+# Longer than the test command may take: fuzzing with more examples, files exchanged with an installed Keras.
+test-long: $(VENV)/.test
+	GRAPHKERAS_LONG_TESTS=1 $(BIN)/python -m pytest -n 2
+
+check: test lint format types
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy ir codegen
+
+# Side by side with Keras on JAX, TensorFlow and PyTorch; the peers live in an environment of their own.
+bench: $(VENV)/.demo
+	$(BIN)/python -m benchmarks models
+
+peers:
+	$(PYTHON) benchmarks/make_peers.py
+
+clean:
+	rm -rf $(VENV) .peers build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "graphkeras needs Python 3.11 or newer"'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python $(PROJECT)
+	$(BIN)/python -m pip install -q -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(BIN)/python $(PROJECT)
+	$(BIN)/python -m pip install -q -e '.[demo,test]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python $(PROJECT)
+	$(BIN)/python -m pip install -q -e '.[demo,test,dev]'
+	touch $@
