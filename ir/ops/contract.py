@@ -99,8 +99,8 @@ register(
             Sample(((3,), (3,)), {"contract": ((0,), (0,)), "batch": ((), ())}),
         ),
         tolerance=1e-5,
-        doc="Sum of products over the contract axes: (batch axes, free axes of a, free axes of b). Half types accumulate "
-        "in float32.",
+        doc="Sum of products over the contract axes: (batch axes, free axes of a, free axes of b). Half types "
+        "accumulate in float32.",
         extra={"dtypes": NUMERIC},
     )
 )

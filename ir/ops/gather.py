@@ -98,7 +98,8 @@ register(
             Sample(((5,), (6,)), {"axis": 0, "mode": "fill"}, make=_indices(-5, 5, (5,), (6,))),
             Sample(((5,), (6,)), {"axis": 0, "mode": "fill"}, make=_indices(3, 9, (5,), (6,)), differentiable=False),
         ),
-        doc="x[..., indices, ...] along `axis`. Out of range: an error (check), the nearest element (clip), NaN or 0 (fill).",
+        doc="x[..., indices, ...] along `axis`. Out of range: an error (check), the nearest element (clip), NaN or 0 "
+        "(fill).",
         extra=EXTRA,
     )
 )
@@ -109,7 +110,7 @@ def _scatter_infer(x: TensorType, indices: TensorType, updates: TensorType, *, a
     want_ints("scatter", indices)
     same_dtype("scatter", x, updates)
     axis = want_axis("scatter", axis, x.rank)
-    _want_combine("scatter", combine)
+    want_combine("scatter", combine)
     expected = x.shape[:axis] + indices.shape + x.shape[axis + 1 :]
     if updates.shape != expected:
         raise ValueError(
@@ -119,7 +120,7 @@ def _scatter_infer(x: TensorType, indices: TensorType, updates: TensorType, *, a
     return x
 
 
-def _want_combine(name: str, combine: str) -> None:
+def want_combine(name: str, combine: str) -> None:
     if combine not in COMBINES:
         raise ValueError(f"{name} expects combine to be one of {', '.join(COMBINES)}; received {combine!r}")
 

@@ -111,7 +111,7 @@ _binary(
     bodies.pow_,
     dtypes=NUMERIC,
     low=(0.2, -2.0),
-    doc="Integers: a negative exponent gives 0 unless the base is 1 or -1. The exponent's gradient is 0 for bases <= 0.",
+    doc="Integers: negative exponents give 0 unless the base is 1 or -1. The exponent's gradient is 0 for bases <= 0.",
 )
 
 

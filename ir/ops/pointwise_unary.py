@@ -285,7 +285,7 @@ register(
             Sample(((4,),), {"dtype": "int32"}, differentiable=False),
             Sample(((4,),), {"dtype": "bool"}, differentiable=False),
         ),
-        doc="Convert: floats truncate towards zero to integers, anything non-zero is True, complex keeps its real part.",
+        doc="Convert: floats truncate towards zero, anything non-zero is True, complex keeps its real part.",
         extra={"dtypes": ANY},
     )
 )

@@ -1,5 +1,5 @@
-"""Counter-based random bits: Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011). A value depends on the key and its own index only, so kernels may compute it anywhere, in any order."""
+"""Counter-based random bits: Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+3", SC 2011). A value depends on the key and its own index only, so kernels may compute it anywhere, in any order."""
 
 from __future__ import annotations
 

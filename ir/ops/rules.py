@@ -47,7 +47,7 @@ def broadcast(name: str, *types: TensorType) -> tuple[int, ...]:
                 if found[axis] not in (1, extent):
                     shapes = " and ".join(str(x.shape) for x in types)
                     raise ValueError(
-                        f"{name} cannot broadcast the shapes {shapes}: axis {axis - rank} has {found[axis]} and {extent}"
+                        f"{name} cannot broadcast {shapes}: axis {axis - rank} has {found[axis]} and {extent}"
                     )
                 found[axis] = extent
     return tuple(found)

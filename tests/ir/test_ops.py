@@ -197,3 +197,14 @@ def test_second_derivative(op: Op, sample: Sample) -> None:
     wrt = float_inputs(arrays)
     if wrt:
         check_gradient(arrays, lambda b, xs: b.emit(op.name, *xs, **sample.attrs), wrt, order=2, rtol=1e-4, step=1e-5)
+
+
+@pytest.mark.parametrize("op, sample", [c for c in CASES if c.values[0].decompose is not None])
+def test_decomposition(op: Op, sample: Sample) -> None:
+    arrays = draw(op, sample)
+    b, inputs, node = build(op, sample, arrays)
+    assert op.decompose is not None
+    out = op.decompose(b, node)
+    assert out.type == node.type
+    got, want = evaluate(Graph(inputs, [out, node]), arrays)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
