@@ -1,0 +1,85 @@
+"""LAMB: Adam with a rate per layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphkeras import ops
+from graphkeras.optimizers.optimizer import Optimizer
+
+
+class Lamb(Optimizer):
+    """Adam's step scaled to the norm of each variable (You et al. 2020).
+
+    Args:
+        learning_rate: float, schedule or function.
+        beta_1: decay of the mean of gradients.
+        beta_2: decay of the mean of squares.
+        epsilon: keeps the divisor away from 0.
+
+    Further arguments: see `Optimizer`.
+    """
+
+    _arguments = ("beta_1", "beta_2", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            name=name,
+            **kwargs,
+        )
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        dtype = variable.dtype
+        index = self._get_variable_index(variable)
+        gradient = ops.cast(gradient, dtype)
+        rate = ops.cast(learning_rate, dtype)
+        step = ops.cast(self.iterations + 1, dtype)
+        m, v = self._momentums[index], self._velocities[index]
+        new_m = m + (gradient - m) * (1 - self.beta_1)
+        new_v = v + (ops.square(gradient) - v) * (1 - self.beta_2)
+        self.assign(m, new_m)
+        self.assign(v, new_v)
+        unbias_1 = 1 / (1 - ops.power(self.beta_1, step))
+        unbias_2 = 1 / (1 - ops.power(self.beta_2, step))
+        update = new_m * unbias_1 / (ops.sqrt(new_v * unbias_2) + self.epsilon)
+        size = ops.sqrt(ops.sum(ops.square(variable)))
+        length = ops.sqrt(ops.sum(ops.square(update)))
+        both = ops.logical_and(size > 0, length > 0)
+        ratio = ops.where(both, size / ops.where(both, length, 1.0), 1.0)
+        self.assign_sub(variable, ratio * rate * update)
