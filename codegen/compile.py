@@ -10,6 +10,7 @@ from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
 from graphkeras.codegen.memory import bodies, plan_memory
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
+from graphkeras.ir.node import Node
 from graphkeras.ir.passes.pipeline import optimise
 
 
@@ -39,7 +40,8 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     ctx.graph(graph, inputs, outputs)
     instructions = join_segments(ctx.instructions)
     plan = plan_memory(instructions)
-    return Program(
+    nodes = {n.id: n for n in graph.nodes}
+    program = Program(
         instructions,
         inputs=[v.buffer for v in inputs],
         outputs=[v.buffer for v in outputs],
@@ -48,7 +50,22 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
         offsets=plan.offsets,
         arena_nbytes=plan.nbytes,
         status=ctx.status,
-        groups=ctx.groups,
+        explain_error=lambda status: _explain(status, nodes),
+        name=graph.name,
+    )
+    program.groups = ctx.groups
+    return program
+
+
+def _explain(status: tuple[int, int, int, int], nodes: Mapping[int, Node]) -> str:
+    """The message of an error that a kernel reported: (code, node id, bad value, extent)."""
+    _, identity, value, extent = status
+    node = nodes.get(identity)
+    where = f"layer {node.origin}" if node is not None and node.origin.layer else "the compiled step"
+    op = node.op if node is not None else "a kernel"
+    return (
+        f"In {where}, {op!r} received the index {value}, but only 0 to {extent - 1} exist. Check the data (labels, token ids) "
+        f"against the size of the table: an Embedding needs input_dim of at least {value + 1}."
     )
 
 

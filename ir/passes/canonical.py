@@ -32,6 +32,23 @@ def transpose_of_transpose(b: Builder, n: Node) -> Node | None:
     return b.reshape(x, shape=n.shape) if moved == sorted(moved) else None
 
 
+@rule("transpose")
+def transpose_of_product(b: Builder, n: Node) -> Node | None:
+    """Swapping the free axes of a product is the product of the swapped operands, and its result is contiguous."""
+    (x,) = n.inputs
+    if x.op != "dot_general":
+        return None
+    contract, batch = x.attrs["contract"], x.attrs["batch"]
+    lead = len(batch[0])
+    rows = x.inputs[0].type.rank - lead - len(contract[0])
+    rank = x.type.rank
+    swapped = (*range(lead), *range(lead + rows, rank), *range(lead, lead + rows))
+    if n.attrs["perm"] != swapped:
+        return None
+    attrs = {**x.attrs, "contract": contract[::-1], "batch": batch[::-1]}
+    return b.dot_general(x.inputs[1], x.inputs[0], **attrs)
+
+
 @rule("broadcast_to")
 def broadcast_of_broadcast(b: Builder, n: Node) -> Node | None:
     (x,) = n.inputs
@@ -131,6 +148,7 @@ def pointwise_rules() -> list:
 CANONICAL = (
     reshape_of_reshape,
     transpose_of_transpose,
+    transpose_of_product,
     broadcast_of_broadcast,
     cast_to_itself,
     whole_slice,
