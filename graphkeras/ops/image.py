@@ -1,3 +1,5 @@
 """The ops on images."""
 
-__all__ = []
+
+__all__ = [
+]

@@ -162,7 +162,7 @@ def _advanced(x: Tensor, items: list[Any], arrays: list[int]) -> Tensor:
     before, after = (rest[:place], rest[place:])
     x = permute(x, before + arrays + after)
     sizes = x.shape[place : place + len(arrays)]
-    flat = reshape_to(x, (*x.shape[:place], math.prod(sizes), *x.shape[place + len(arrays):]))
+    flat = reshape_to(x, (*x.shape[:place], math.prod(sizes), *x.shape[place + len(arrays) :]))
     return apply("take", flat, _flat_index(indices, sizes, shape), axis=place, mode="check")
 
 
@@ -214,9 +214,9 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
     if len(x.shape) != len(where.shape):
         raise ValueError(f"take_along_axis: `indices` must have the rank of x {x.shape}; received shape {where.shape}")
     a = axis_of(axis, len(x.shape), "take_along_axis")
-    common = np.broadcast_shapes((*x.shape[:a], 1, *x.shape[a + 1:]), (*where.shape[:a], 1, *where.shape[a + 1:]))
-    x = broadcast(x, (*common[:a], x.shape[a], *common[a + 1:]))
-    where = broadcast(where, (*common[:a], where.shape[a], *common[a + 1:]))
+    common = np.broadcast_shapes((*x.shape[:a], 1, *x.shape[a + 1 :]), (*where.shape[:a], 1, *where.shape[a + 1 :]))
+    x = broadcast(x, (*common[:a], x.shape[a], *common[a + 1 :]))
+    where = broadcast(where, (*common[:a], where.shape[a], *common[a + 1 :]))
     return apply("take_along_axis", x, where, axis=a)
 
 

@@ -43,6 +43,9 @@ from graphkeras.ops.binary import (
     subtract,
     true_divide,
 )
+from graphkeras.ops.control import (
+    vectorize,
+)
 from graphkeras.ops.creation import (
     arange,
     array,
@@ -127,9 +130,9 @@ from graphkeras.ops.pointwise import (
     isposinf,
     isreal,
     log,
+    log10,
     log1p,
     log2,
-    log10,
     logical_not,
     nan_to_num,
     negative,
@@ -352,9 +355,9 @@ __all__ = [
     "less_equal",
     "linspace",
     "log",
+    "log10",
     "log1p",
     "log2",
-    "log10",
     "logaddexp",
     "logaddexp2",
     "logical_and",
@@ -450,6 +453,7 @@ __all__ = [
     "vander",
     "var",
     "vdot",
+    "vectorize",
     "view",
     "vsplit",
     "vstack",

@@ -1,0 +1,495 @@
+"""Control flow: branches, loops, scans, maps, and functions with a gradient of their own.
+
+Outside a trace these are plain Python on values. Inside one the bodies are traced into graphs of their own, which
+capture what they use from outside, and one `cond`, `while` or `scan` node is recorded.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphkeras.core import tree
+from graphkeras.core.operation import keras_op
+from graphkeras.core.trace import Trace
+from graphkeras.ir.graph import Graph
+from graphkeras.ir.types import TensorType
+from graphkeras.ops.base import (
+    Tensor,
+    apply,
+    axis_of,
+    cast_to,
+    concat,
+    concrete,
+    current_trace,
+    full_of,
+    part,
+    reshape_to,
+    to_tensor,
+)
+
+
+# -- structures --------------------------------------------------------------------------------------
+class Structure:
+    """A nested structure taken apart into tensors; None leaves stay where they are."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.leaves = tree.flatten(value)
+        self.tensors = [to_tensor(x) for x in self.leaves if x is not None]
+
+    def build(self, tensors: Sequence[Any]) -> Any:
+        rest = iter(tensors)
+        return tree.pack_sequence_as(self.value, [None if x is None else next(rest) for x in self.leaves])
+
+    @property
+    def types(self) -> list[TensorType]:
+        return [TensorType(t.shape, t.dtype) for t in self.tensors]
+
+
+def _like(result: Structure, expected: list[TensorType], what: str) -> list[Tensor]:
+    """A body's results in the types of the state that goes in."""
+    if len(result.tensors) != len(expected):
+        raise ValueError(f"{what}: the state has {len(expected)} tensors, the body returned {len(result.tensors)}")
+    for t, want in zip(result.tensors, expected, strict=True):
+        if t.shape != want.shape:
+            raise ValueError(f"{what}: the state's shapes may not change: {want.shape} went in, {t.shape} came out")
+    return [cast_to(t, want.dtype) for t, want in zip(result.tensors, expected, strict=True)]
+
+
+class Body:
+    """A function traced on inputs of given types; `captures` are the outer tensors it uses."""
+
+    def __init__(self, fn: Callable[..., Any], types: Sequence[TensorType]) -> None:
+        with Trace() as trace:
+            inputs = [trace.input(t) for t in types]
+            self.results: list[Tensor] = fn(*inputs)
+            self.outputs = [trace.lift(r) for r in self.results]
+            self.captures = [outer for outer, _ in trace.captures.values()]
+            self.nodes = [node for _, node in trace.captures.values()]
+            for variable, node in trace.reads.items():  # only without an outer trace, which would have read them
+                self.captures.append(Tensor(variable.numpy()))
+                self.nodes.append(node)
+        self.trace = trace
+        self.inputs = trace.inputs
+
+    def graph(self, name: str, before: int, consts: Sequence[Tensor]) -> Graph:
+        """The graph on (first `before` inputs, consts, other inputs); it need not use every const."""
+        own = {c.data: n for c, n in zip(self.captures, self.nodes, strict=True)}
+        nodes = [
+            own[c.data] if c.data in own else self.trace.builder.input(TensorType(c.shape, c.dtype), f"const{i}")
+            for i, c in enumerate(consts)
+        ]
+        return Graph([*self.inputs[:before], *nodes, *self.inputs[before:]], self.outputs, name)
+
+
+def _captures(*bodies: Body) -> list[Tensor]:
+    found: dict[Any, Tensor] = {}
+    for body in bodies:
+        for c in body.captures:
+            found.setdefault(c.data, c)
+    return list(found.values())
+
+
+def _results(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+# -- branches ----------------------------------------------------------------------------------------
+@keras_op
+def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """`true_fn()` if `pred` holds, else `false_fn()`; both must return the same structure.
+
+    >>> ops.cond(True, lambda: 1, lambda: 2)  # 1
+    """
+    known = concrete(pred)
+    if known is not None:
+        return true_fn() if builtins.bool(known) else false_fn()
+    index = cast_to(apply("not", cast_to(reshape_to(to_tensor(pred), ()), "bool")), "int32")
+    return _branch(index, [true_fn, false_fn], "cond")
+
+
+@keras_op
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """`branches[index](*operands)`, the index limited to the branches that exist."""
+    known = concrete(index)
+    if known is not None:
+        return branches[builtins.min(builtins.max(int(known), 0), len(branches) - 1)](*operands)
+    where = cast_to(reshape_to(to_tensor(index), ()), "int32")
+    where = apply("minimum", apply("maximum", where, 0), len(branches) - 1)
+    return _branch(where, [lambda b=b: b(*operands) for b in branches], "switch")
+
+
+def _branch(index: Tensor, branches: Sequence[Callable[[], Any]], what: str) -> Any:
+    structures: list[Structure] = []
+
+    def run(fn: Callable[[], Any]) -> list[Tensor]:
+        structures.append(Structure(fn()))
+        return structures[-1].tensors
+
+    bodies = [Body(lambda fn=fn: run(fn), ()) for fn in branches]
+    first = structures[0]
+    for other in structures[1:]:
+        tree.assert_same_structure(first.value, other.value)
+        if other.types != first.types:
+            raise ValueError(
+                f"{what}: all branches must return tensors of the same shapes and dtypes; received "
+                f"{[str(t) for t in first.types]} and {[str(t) for t in other.types]}"
+            )
+    consts = _captures(*bodies)
+    graphs = tuple(b.graph(f"{what} branch {i}", 0, consts) for i, b in enumerate(bodies))
+    if not first.tensors:
+        return first.value
+    return first.build(_results(apply("cond", index, *consts, branches=graphs)))
+
+
+# -- loops -------------------------------------------------------------------------------------------
+@keras_op
+def while_loop(
+    cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: Any = None
+) -> Any:
+    """Repeats `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds. Shapes and dtypes must stay.
+
+    >>> ops.while_loop(lambda i: i < 5, lambda i: i + 1, [0])  # [5]
+    """
+    single = not isinstance(loop_vars, (list, tuple))
+    state = (loop_vars,) if single else loop_vars
+    result = _while(cond, body, state, maximum_iterations)
+    return result[0] if single else result
+
+
+def _as_arguments(value: Any, like: Any) -> Any:
+    """What a body returned, as the sequence of loop variables."""
+    if isinstance(value, (list, tuple)) and len(value) == len(like):
+        return type(like)(value) if isinstance(like, (list, tuple)) and not hasattr(like, "_fields") else value
+    return type(like)([value]) if len(like) == 1 else value
+
+
+def _while(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maximum: Any) -> Any:
+    start = Structure(state)
+    if current_trace() is None:
+        values, rounds = start.build(start.tensors), 0
+        while builtins.bool(to_tensor(cond(*values)).numpy()) and (maximum is None or rounds < int(maximum)):
+            values = start.build(_like(Structure(_as_arguments(body(*values), state)), start.types, "while_loop"))
+            rounds += 1
+        return values
+    counter = [] if maximum is None else [to_tensor(0, "int32")]
+    limit = None if maximum is None else to_tensor(maximum, "int32")
+    carry = [*start.tensors, *counter]
+    types = [TensorType(t.shape, t.dtype) for t in carry]
+    n = len(start.tensors)
+
+    def test(*tensors: Tensor) -> list[Tensor]:
+        holds = cast_to(reshape_to(to_tensor(cond(*start.build(tensors[:n]))), ()), "bool")
+        return [holds if limit is None else apply("and", holds, apply("lt", tensors[n], limit))]
+
+    def step(*tensors: Tensor) -> list[Tensor]:
+        after = Structure(_as_arguments(body(*start.build(tensors[:n])), state))
+        return [*_like(after, start.types, "while_loop"), *(apply("add", t, 1) for t in tensors[n:])]
+
+    tests, steps = Body(test, types), Body(step, types)
+    consts = _captures(tests, steps)
+    graphs = {
+        "cond": tests.graph("while condition", len(carry), consts),
+        "body": steps.graph("while body", len(carry), consts),
+    }
+    return start.build(_results(apply("while", *carry, *consts, carries=len(carry), **graphs))[:n])
+
+
+@keras_op
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    """`for i in range(lower, upper): value = body_fun(i, value)`; with known bounds it has a gradient."""
+    low, high = concrete(lower), concrete(upper)
+    if low is None or high is None:
+        first = cast_to(to_tensor(lower), "int32")
+        last = cast_to(to_tensor(upper), "int32")
+        loop = (lambda i, v: apply("lt", i, last)), (lambda i, v: (apply("add", i, 1), body_fun(i, v)))
+        return _while(*loop, (first, init_val), None)[1]
+    if current_trace() is None:
+        value = init_val
+        for i in range(int(low), int(high)):
+            value = body_fun(to_tensor(i), value)
+        return value
+    steps = np.arange(int(low), int(high), dtype="int32")
+    return scan(lambda v, i: (body_fun(i, v), None), init_val, steps)[0]
+
+
+@keras_op
+def scan(
+    f: Callable[[Any, Any], Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: Any = 1,
+) -> Any:
+    """Runs `carry, y = f(carry, x)` over the leading axis of xs; returns the last carry and all y stacked.
+
+    xs: any structure of tensors, or None with `length`. Differentiable. `unroll` is accepted and ignored.
+
+    >>> ops.scan(lambda c, x: (c + x, c * x), 0.0, ops.arange(3.0))
+    """
+    if not callable(f):
+        raise TypeError(f"`f` should be a callable. Received: f={f}")
+    if not isinstance(unroll, bool) and (not isinstance(unroll, int) or unroll < 1):
+        raise ValueError(f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}")
+    if xs is None and length is None:
+        raise ValueError(f"Got no `xs` to scan over and `length` not provided. Received: xs={xs}, length={length}")
+    start, rows = Structure(init), Structure(xs)
+    sizes = {t.shape[0] if t.shape else -1 for t in rows.tensors} | ({int(length)} if length is not None else set())
+    if len(sizes) != 1 or -1 in sizes:
+        raise ValueError(
+            f"scan: all of `xs` must have the same leading dimension, equal to `length`; received shapes "
+            f"{[t.shape for t in rows.tensors]} and length={length}"
+        )
+    n = sizes.pop()
+    if current_trace() is None:
+        return _scan_values(f, start, rows, n, reverse)
+    return _scan_traced(f, start, rows, n, reverse)
+
+
+def _row(t: Tensor, i: int) -> Tensor:
+    return Tensor(np.asarray(t.numpy()[i])) if not t.is_traced else reshape_to(part(t, 0, i, i + 1), t.shape[1:])
+
+
+def _scan_values(f: Callable[[Any, Any], Any], start: Structure, rows: Structure, n: int, reverse: bool) -> Any:
+    carry = start.build(start.tensors)
+    found: list[Structure] = []
+    for i in range(n - 1, -1, -1) if reverse else range(n):
+        carry, y = f(carry, rows.build([_row(t, i) for t in rows.tensors]))
+        carry = start.build(_like(Structure(carry), start.types, "scan"))
+        found.append(Structure(y))
+    if not found:
+        _, like, types = _traced_body(f, start, rows)
+        return carry, like.build([full_of((0, *t.shape), 0, t.dtype) for t in types])
+    if reverse:
+        found.reverse()
+    stacked = [Tensor(np.stack([y.tensors[j].numpy() for y in found])) for j in range(len(found[0].tensors))]
+    return carry, found[0].build(stacked)
+
+
+def _traced_body(
+    f: Callable[[Any, Any], Any], start: Structure, rows: Structure
+) -> tuple[Body, Structure, list[TensorType]]:
+    kept: list[Structure] = []
+    n = len(start.tensors)
+
+    def body(*tensors: Tensor) -> list[Tensor]:
+        carry, y = f(start.build(tensors[:n]), rows.build(tensors[n:]))
+        kept.append(Structure(y))
+        return [*_like(Structure(carry), start.types, "scan"), *kept[0].tensors]
+
+    slices = [TensorType(t.shape[1:], t.dtype) for t in rows.tensors]
+    traced = Body(body, [*start.types, *slices])
+    return traced, kept[0], kept[0].types
+
+
+def _scan_traced(f: Callable[[Any, Any], Any], start: Structure, rows: Structure, n: int, reverse: bool) -> Any:
+    body, ys, types = _traced_body(f, start, rows)
+    carries = len(start.tensors)
+    if n == 0:
+        return start.build(start.tensors), ys.build([full_of((0, *t.shape), 0, t.dtype) for t in types])
+    consts = _captures(body)
+    if not body.outputs:
+        return start.value, ys.value
+    found = _results(
+        apply(
+            "scan",
+            *start.tensors,
+            *consts,
+            *rows.tensors,
+            body=body.graph("scan body", carries, consts),
+            carries=carries,
+            consts=len(consts),
+            length=n,
+            reverse=bool(reverse),
+        )
+    )
+    return start.build(found[:carries]), ys.build(found[carries:])
+
+
+@keras_op
+def map(f: Callable[[Any], Any], xs: Any) -> Any:
+    """`f` of every slice of xs along the leading axis, stacked."""
+    return scan(lambda _, x: ((), f(x)), (), xs)[1]
+
+
+@keras_op
+def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
+    """`f` of every slice of `elements` along the leading axis, stacked (one slice after the other here)."""
+    return map(function, elements)
+
+
+@keras_op
+def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """All prefix combinations of the slices by an associative `f(a, b)`, in log2(n) vectorised rounds.
+
+    Hillis and Steele's scan: in round r every element is combined with the one 2**r places before it.
+    """
+    if not callable(f):
+        raise TypeError(f"`f` should be a callable. Received: f={f}")
+    items = Structure(elems)
+    axes = [axis_of(axis, len(t.shape), "associative_scan") for t in items.tensors]
+    sizes = {t.shape[a] for t, a in zip(items.tensors, axes, strict=True)}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"associative_scan: all of `elems` must have one size along axis {axis}; received {sorted(sizes)}"
+        )
+    n = sizes.pop()
+    current = [apply("reverse", t, axes=(a,)) if reverse else t for t, a in zip(items.tensors, axes, strict=True)]
+    shift = 1
+    while shift < n:
+        early = [part(t, a, 0, n - shift) for t, a in zip(current, axes, strict=True)]
+        late = [part(t, a, shift, n) for t, a in zip(current, axes, strict=True)]
+        joined = Structure(f(items.build(early), items.build(late))).tensors
+        heads = [part(t, a, 0, shift) for t, a in zip(current, axes, strict=True)]
+        current = [concat([h, cast_to(j, h.dtype)], a) for h, j, a in zip(heads, joined, axes, strict=True)]
+        shift *= 2
+    return items.build([apply("reverse", t, axes=(a,)) if reverse else t for t, a in zip(current, axes, strict=True)])
+
+
+# -- vectorize ---------------------------------------------------------------------------------------
+def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = None, signature: str | None = None) -> Any:
+    """A function that applies `pyfunc` to all elements by broadcasting; "(n)->()" as signature: to all rows."""
+    skipped = set(excluded or ())
+    inputs = _parse_signature(signature) if signature else None
+
+    def vectorized(*args: Any, **kwargs: Any) -> Any:
+        places = [i for i in range(len(args)) if i not in skipped]
+        tensors = [to_tensor(args[i]) for i in places]
+        ranks = [len(c) for c in inputs] if inputs is not None else [0] * len(tensors)
+        if len(ranks) != len(tensors):
+            raise TypeError(
+                f"vectorize: the signature {signature!r} takes {len(ranks)} arguments; received {len(tensors)}"
+            )
+        for t, r in zip(tensors, ranks, strict=True):
+            if len(t.shape) < r:
+                raise ValueError(
+                    f"vectorize: an argument of shape {t.shape} has not the {r} core dimensions of {signature!r}"
+                )
+        lead = np.broadcast_shapes(*(t.shape[: len(t.shape) - r] for t, r in zip(tensors, ranks, strict=True)))
+        size = int(np.prod(lead))
+        flat = [
+            reshape_to(
+                apply("broadcast_to", t, shape=(*lead, *t.shape[len(t.shape) - r :])),
+                (size, *t.shape[len(t.shape) - r :]),
+            )
+            for t, r in zip(tensors, ranks, strict=True)
+        ]
+
+        def one(xs: Any) -> Any:
+            full = list(args)
+            for i, x in zip(places, xs, strict=True):
+                full[i] = x
+            return pyfunc(*full, **kwargs)
+
+        found = map(one, tuple(flat))
+        return tree.map_structure(lambda t: reshape_to(t, (*lead, *t.shape[1:])), found)
+
+    return vectorized
+
+
+def _parse_signature(signature: str) -> list[list[str]]:
+    """The core dimensions of the inputs."""
+    left, arrow, _ = signature.replace(" ", "").partition("->")
+    if not arrow:
+        raise ValueError(f"vectorize: argument `signature` must look like '(n),(n)->()'; received {signature!r}")
+    return [[d for d in core.strip("()").split(",") if d] for core in left.replace("),(", ")|(").split("|")]
+
+
+# -- gradients of one's own --------------------------------------------------------------------------
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: `f(*args)` returns (value, grad); `grad(*upstream)` gives the gradients of the arguments.
+
+    >>> @ops.custom_gradient
+    ... def log1pexp(x):
+    ...     e = ops.exp(x)
+    ...     return ops.log(1 + e), lambda upstream: upstream * (1 - 1 / (1 + e))
+    """
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        given = Structure(args)
+        if current_trace() is None:
+            return f(*args, **kwargs)[0]
+        return _with_gradient(f, given, kwargs)
+
+    wrapped.__name__ = getattr(f, "__name__", "custom_gradient")
+    wrapped.__doc__ = f.__doc__
+    return wrapped
+
+
+def _with_gradient(f: Callable[..., Any], given: Structure, kwargs: dict[str, Any]) -> Any:
+    kept: list[Structure] = []
+    n = len(given.tensors)
+
+    def both(*tensors: Tensor) -> list[Tensor]:
+        """The values, then the gradients for upstream gradients that are further inputs."""
+        value, grad = f(*given.build(tensors[:n]), **kwargs)
+        kept.append(Structure(value))
+        trace = current_trace()
+        assert trace is not None
+        upstream = [trace.input(t) for t in kept[0].types]
+        found = grad(*upstream)
+        grads = list(found) if isinstance(found, (list, tuple)) else [found]
+        grads = [g for g, x in zip(tree.flatten(grads), given.leaves, strict=False) if x is not None]
+        zeros = [full_of(t.shape, 0, t.dtype) for t in given.tensors]
+        rows = [z if g is None else cast_to(to_tensor(g), z.dtype) for g, z in zip(grads, zeros, strict=True)]
+        return [*kept[0].tensors, *rows]
+
+    body = Body(both, given.types)
+    count = len(kept[0].tensors)
+    values, gradients_ = body.outputs[:count], body.outputs[count:]
+    inputs, upstream, consts = body.inputs[:n], body.inputs[n:], body.nodes
+    forward = Graph([*inputs, *consts], values, "custom_gradient")
+    backward = Graph([*inputs, *consts, *upstream], gradients_, "custom_gradient backward")
+    operands = [*given.tensors, *body.captures]
+    found = [apply("custom", *operands, forward=forward, backward=backward, index=i, args=n) for i in range(count)]
+    return kept[0].build(found)
+
+
+def forward_derivative(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) -> Any:
+    """`jvp`: the gradient of `u -> <gradients of fun for upstream u, tangents>` is the derivative along tangents."""
+    from graphkeras.ir.autodiff import gradients
+
+    xs, vs = Structure(tuple(primals)), Structure(tuple(tangents))
+    kept: list[Any] = []
+
+    def body(*tensors: Tensor) -> list[Tensor]:
+        value = fun(*xs.build(tensors[: len(xs.tensors)]))
+        value, aux = value if has_aux else (value, None)
+        ys, extra = Structure(value), Structure(aux)
+        kept.extend((ys, extra))
+        trace = current_trace()
+        assert trace is not None
+        b = trace.builder
+        upstream = [b.input(t, f"upstream{i}") for i, t in enumerate(ys.types)]
+        wrt = [trace.lift(t) for t in tensors[: len(xs.tensors)]]
+        pulled = gradients(b, [trace.lift(y) for y in ys.tensors], wrt, upstream)
+        pairs = [(g, trace.lift(v)) for g, v in zip(pulled, tensors[len(xs.tensors) :], strict=True) if g is not None]
+        pushed = gradients(b, [g for g, _ in pairs], upstream, [v for _, v in pairs])
+        rows = [
+            Tensor(b.full(t.shape, 0, t.dtype) if p is None else p, trace)
+            for p, t in zip(pushed, ys.types, strict=True)
+        ]
+        return [*ys.tensors, *rows, *extra.tensors]
+
+    traced = Body(body, [*xs.types, *vs.types])
+    operands = [*xs.tensors, *vs.tensors, *traced.captures]
+    found = _inlined(Graph([*traced.inputs, *traced.nodes], traced.outputs, "jvp"), operands)
+    ys, extra = kept[0], kept[1]
+    n = len(ys.tensors)
+    result = (ys.build(found[:n]), ys.build(found[n : 2 * n]))
+    return (*result, extra.build(found[2 * n :])) if has_aux else result
+
+
+def _inlined(graph: Graph, operands: Sequence[Tensor]) -> list[Tensor]:
+    """A graph's results: its nodes in the current trace, or values outside."""
+    trace = current_trace()
+    if trace is not None:
+        return [Tensor(n, trace) for n in trace.builder.inline(graph, [trace.lift(x) for x in operands])]
+    from graphkeras.ir.interpreter import evaluate
+
+    return [Tensor(a) for a in evaluate(graph, [x.numpy() for x in operands])]

@@ -1,0 +1,51 @@
+"""A graph with a gradient of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from graphkeras.ir.graph import Builder, Graph
+from graphkeras.ir.node import Node
+from graphkeras.ir.op import Kind, Op, register
+from graphkeras.ir.types import TensorType
+
+
+def _infer(*types: TensorType, forward: Graph, backward: Graph, index: int, args: int) -> TensorType:
+    expected = tuple(i.type for i in forward.inputs)
+    if types != expected:
+        raise TypeError(f"custom expects inputs {[str(t) for t in expected]}; received {[str(t) for t in types]}")
+    if len(backward.outputs) != args:
+        raise ValueError(f"custom expects {args} gradients from `backward`; received {len(backward.outputs)}")
+    return forward.outputs[index].type
+
+
+def _reference(*arrays: np.ndarray, forward: Graph, backward: Graph, index: int, args: int) -> np.ndarray:
+    from graphkeras.ir.interpreter import evaluate
+
+    return evaluate(forward, arrays)[index]
+
+
+def _vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
+    forward, index = node.attrs["forward"], node.attrs["index"]
+    upstream = [ct if i == index else b.full(o.shape, 0, o.dtype) for i, o in enumerate(forward.outputs)]
+    gradients = b.inline(node.attrs["backward"], [*node.inputs, *upstream])
+    return [*gradients, *(None for _ in node.inputs[len(gradients) :])]
+
+
+def _decompose(b: Builder, node: Node) -> Node:
+    return b.inline(node.attrs["forward"], node.inputs)[node.attrs["index"]]
+
+
+register(
+    Op(
+        "custom",
+        Kind.COMPOSITE,
+        _infer,
+        _reference,
+        _vjp,
+        decompose=_decompose,
+        doc=(
+            "Output `index` of graph `forward`(args, consts). Its gradient for the first `args` inputs is graph "
+            "`backward`(args, consts, upstream gradient of every output)."
+        ),
+    )
+)
