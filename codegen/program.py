@@ -201,7 +201,7 @@ class Program:
                 f"{self.name}: {what} {number}: expected {dtype}{list(shape)}, "
                 f"received {array.dtype}{list(array.shape)}; convert or reshape the array"
             )
-        if array.nbytes < buffer.nbytes:
+        if array.size and array.nbytes < buffer.nbytes:
             raise ValueError(f"{self.name}: {what} {number}: expected {buffer.nbytes} bytes, received {array.nbytes}")
         flags = array.flags
         if not flags.c_contiguous or not flags.aligned:
