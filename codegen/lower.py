@@ -46,7 +46,7 @@ from graphkeras.ir.types import numpy_dtype
 
 Emitter = Callable[["Lowering", Group], None]
 _EMITTERS: dict[str, Emitter] = {}
-_MODULES = ("contract", "conv", "pool", "gather", "random", "sorting", "pointwise", "reduce")
+_MODULES = ("contract", "conv", "conv_grad", "pool", "gather", "random", "sorting", "pointwise", "reduce")
 
 
 class LoweringError(NotImplementedError):

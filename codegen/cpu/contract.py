@@ -92,7 +92,7 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
     if node.dtype not in ("float32", "float64"):
         if node.dtype not in ("float16", "bfloat16"):
             return _lower_plain(ctx, group, product_of(a, b, contract, batch), a, b)
-        a, b = _widened(ctx, a), _widened(ctx, b)
+        a, b = widened(ctx, a), widened(ctx, b)
     product = product_of(a, b, contract, batch)
     if len(product.columns) > 1 or len(product.depth) > 2:
         b = _in_order(ctx, b, [*batch[1], *contract[1], *_free(b, contract[1], batch[1])])
@@ -121,7 +121,7 @@ def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: Vie
     ctx.launch(_Printer(p, shape, a, b).kernel(group, group.epilogue, ctx.output(group.anchor) if direct else None))
 
 
-def _widened(ctx: Lowering, view: View) -> View:
+def widened(ctx: Lowering, view: View) -> View:
     """A contiguous float32 copy of a half operand."""
     source = view if view.is_contiguous else ctx.copy(view)
     target = ctx.new(view.shape, "float32", "widened")

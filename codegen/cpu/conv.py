@@ -1,1 +1,445 @@
-"""Templates, being written."""
+"""Convolutions, channels last, from the same register tiles as products; no im2col.
+
+y[n, p, o] = sum over taps t and channels c of x[n, p * stride + t * dilation - low, c] * w[t, c, o]
+
+is a product whose rows are output pixels and whose depth is (taps x channels): the row table holds each pixel's place
+in x, and taps are loop levels of the tile. An item is a few images, or a band of rows of one; where the window reaches
+over the edge, the item first copies its piece of x, with the zeros around it, to private memory. Depthwise
+convolutions use vector tiles.
+
+The gradient of the input is the same kernel on dy with the kernel's taps flipped and channels exchanged; with strides,
+one launch per phase of the stride, each with the taps that meet it. conv_grad.py has the gradient of the kernel.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphkeras.codegen.cpu.contract import SERIAL, merged, widened
+from graphkeras.codegen.cpu.params import HEADER, Params, comment
+from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.kernel import Kernel, View
+from graphkeras.codegen.lower import Lowering, LoweringError, lowers
+from graphkeras.codegen.writer import Writer
+from graphkeras.ir.node import Node
+
+BLOCK = 32  # rows of tiles between two runs of the epilogue
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis. Output i (of `count`) stands at `first + i * step` of `extent` and reads input
+    i * stride + t * dilation - low (zero outside [0, size)) for t < taps."""
+
+    count: int
+    extent: int
+    size: int
+    taps: int
+    stride: int
+    dilation: int
+    low: int
+    first: int = 0
+    step: int = 1
+
+    @property
+    def reach(self) -> int:
+        """Input positions that all outputs touch."""
+        return max(0, (self.count - 1) * self.stride + (self.taps - 1) * self.dilation + 1)
+
+    @property
+    def inside(self) -> bool:
+        """No output reads over an edge."""
+        return self.low <= 0 and self.reach - self.low <= self.size
+
+
+@dataclass(frozen=True)
+class Window:
+    """One launch: axes, groups, and channels in and out per group."""
+
+    dtype: str
+    images: int
+    axes: tuple[Axis, ...]
+    groups: int
+    cin: int
+    cout: int
+
+    @property
+    def depthwise(self) -> bool:
+        return self.groups > 1 and self.cin == 1 and self.cout == 1
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(a.count for a in self.axes)
+
+    @property
+    def depth(self) -> int:
+        return self.cin * math.prod(a.taps for a in self.axes)
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.images * self.pixels * self.depth * self.cout * self.groups
+
+
+def operands(ctx: Lowering, node: Node) -> list[View]:
+    """The node's inputs as contiguous float32 or float64."""
+    if node.dtype in ("float16", "bfloat16"):
+        return [widened(ctx, ctx.view(i)) for i in node.inputs]
+    if node.dtype not in ("float32", "float64"):
+        raise LoweringError(f"{node.op} of {node.dtype} in layer {node.origin} has no native kernel; cast to float32")
+    return [ctx.contiguous(i) for i in node.inputs]
+
+
+@lowers("conv")
+def lower_conv(ctx: Lowering, group: Group) -> None:
+    node = group.anchor
+    x, w = operands(ctx, node)
+    at = node.attrs
+    axes = tuple(
+        Axis(o, o, n, k, s, d, low)
+        for o, n, k, s, d, (low, _) in zip(
+            node.shape[1:-1], x.shape[1:-1], w.shape, at["strides"], at["dilation"], at["padding"], strict=False
+        )
+    )
+    window = Window(x.dtype, x.shape[0], axes, at["groups"], w.shape[-2], w.shape[-1] // at["groups"])
+    ctx.launch(WindowPrinter(ctx, group, window, x, w).kernel())
+
+
+@lowers("conv_input_grad")
+def lower_conv_input_grad(ctx: Lowering, group: Group) -> None:
+    """One launch per phase of the strides, each with the weights that meet it, flipped and transposed."""
+    node = group.anchor
+    dy, w = operands(ctx, node)
+    at = node.attrs
+    groups, cin, cout = at["groups"], w.shape[-2], w.shape[-1] // at["groups"]
+    per_axis = [
+        list(phases(n, o, k, s, d, low))
+        for n, o, k, s, d, (low, _) in zip(
+            node.shape[1:-1], dy.shape[1:-1], w.shape, at["strides"], at["dilation"], at["padding"], strict=False
+        )
+    ]
+    for parts in itertools.product(*per_axis):
+        axes = tuple(axis for axis, _ in parts)
+        turned = _turned_weights(ctx, group, w, [t for _, t in parts], groups)
+        window = Window(dy.dtype, dy.shape[0], axes, groups, cout, cin)
+        ctx.launch(WindowPrinter(ctx, group, window, dy, turned).kernel())
+
+
+def phases(n: int, o: int, k: int, stride: int, dilation: int, low: int) -> Iterator[tuple[Axis, list[int]]]:
+    """The positions p of an input axis by (p + low) mod stride, with the taps t that meet them, flipped.
+
+    dx[p] = sum of w[t] * dy[(p + low - t * dilation) / stride] over the t for which that is whole.
+    """
+    common = math.gcd(stride, dilation)
+    for first in range(min(stride, n)):
+        count = -(-(n - first) // stride)
+        meeting = [t for t in range(k) if (first + low - t * dilation) % stride == 0]
+        step = dilation // common  # dy moves by this from one meeting tap to the next
+        start = (first + low - meeting[-1] * dilation) // stride if meeting else 0
+        yield Axis(count, n, o, len(meeting), 1, step, -start, first, stride), meeting[::-1]
+
+
+def _turned_weights(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequence[int]], groups: int) -> View:
+    """w[t, c, g * cout + o] as turned[t', o, g * cin + c], for the given taps of each axis in order."""
+    cin, cout = w.shape[-2], w.shape[-1] // groups
+    target = ctx.new((*map(len, taps), cout, cin * groups), w.dtype, "turned weights")
+    count = math.prod(map(len, taps))
+    if not count:
+        return target
+    text, params, spatial = Writer(), Params(), len(taps)
+    comment(text, "Weights with taps flipped and channels exchanged: turned[t, o, g, c] = w[taps - t, c, g, o].")
+    text.line(HEADER)
+    text.line()
+    text.line()
+    params.source("w", w)
+    params.target("turned", target)
+    params.ints(cin=cin, cout=cout, groups=groups)
+    counts = params.table("count", [len(t) for t in taps])
+    firsts = params.table("first", [t[0] for t in taps])
+    steps = params.table("step", [t[1] - t[0] if len(t) > 1 else 0 for t in taps])
+    widths = params.table("width", w.shape[:spatial])
+    with text.block("def kernel(args, lo, hi)"):
+        params.declare(text)
+        with text.block("for item in range(lo, hi)"):
+            text.line("rest = item")
+            for i in reversed(range(spatial)):
+                text.line(f"t{i} = {firsts[i]} + rest % {counts[i]} * {steps[i]}")
+                text.line(f"rest = rest // {counts[i]}")
+            flat = "t0"
+            for i in range(1, spatial):
+                flat = f"({flat}) * {widths[i]} + t{i}"
+            text.line(f"source = shift(w, ({flat}) * cin * groups * cout)")
+            text.line("place = shift(turned, item * cout * groups * cin)")
+            loops = [text.block(f"for {i} in range({n})") for i, n in (("g", "groups"), ("o", "cout"), ("c", "cin"))]
+            with loops[0], loops[1], loops[2]:
+                text.line("place[(o * groups + g) * cin + c] = source[(c * groups + g) * cout + o]")
+    moved = 2.0 * target.itemsize * math.prod(target.shape)
+    chunk = max(1, -(-16384 // (cin * cout * groups)))
+    args, reads, writes = tuple(params.args), (w.buffer,), (target.buffer,)
+    ctx.launch(
+        Kernel("turn_weights", text.text(), args, count, chunk, reads, writes, 0.0, moved, tuple(group.nodes[:1]))
+    )
+    return target
+
+
+class WindowPrinter:
+    """Prints one launch of a windowed product."""
+
+    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, w: View) -> None:
+        self.group, self.c, self.x, self.w = group, window, x, w
+        node = group.anchor
+        self.body = group.epilogue
+        self.direct = ctx.output(node) if group.nodes == [node] and node.dtype == window.dtype else None
+        self.columns = window.groups if window.depthwise else window.cout  # of one pass over the panels
+        width = vector_width(window.dtype)
+        self.mr, self.nv = register_tile(1 << 20, -(-self.columns // width))
+        self.panel = width * self.nv
+        self.masked = self.columns % self.panel != 0
+        self.padded = not all(a.inside for a in window.axes)
+        self.rows, self.images = self._band()
+        self.bands = -(-window.axes[0].count // self.rows)
+        self.text = Writer()
+
+    # -- cutting ----------------------------------------------------------------------------------------
+    def _region(self, rows: int) -> list[int]:
+        """Extents of the piece of x that `rows` output rows of one image read."""
+        first, *rest = self.c.axes
+        lead = max(0, (rows - 1) * first.stride + (first.taps - 1) * first.dilation + 1)
+        return [lead, *(a.reach for a in rest)]
+
+    def _band(self) -> tuple[int, int]:
+        """(output rows, images) of an item: its piece of x stays in the cache, and several threads find items."""
+        c, first = self.c, self.c.axes[0]
+        size = c.cin * c.groups * self.x.itemsize
+        room = vectors().l2 // 4
+        rows = first.count
+        while rows > 1 and (math.prod(self._region(rows)) * size > room or rows * c.pixels // first.count > 2048):
+            rows = -(-rows // 2)
+        while rows > 1 and c.flops > SERIAL and c.images * -(-first.count // rows) < 8:
+            rows = -(-rows // 2)
+        if rows < first.count:
+            return rows, 1
+        images = max(1, min(c.images, 128 // max(1, c.pixels)))
+        while images > 1 and math.prod(self._region(rows)) * size * images > room:
+            images -= 1
+        while images > 1 and c.flops > SERIAL and -(-c.images // images) < 8:
+            images = -(-images // 2)
+        return rows, images
+
+    # -- printing ---------------------------------------------------------------------------------------
+    def kernel(self) -> Kernel:
+        c, w = self.c, self.text
+        params = self._params()
+        self._head()
+        with w.block("def kernel(args, lo, hi)"):
+            params.declare(w)
+            if self.direct is None:
+                self.body.begin(w, len(params.args))
+                with w.block(f"for r in range({BLOCK + self.mr})"):
+                    w.line(f"tile_rows[r] = r * {self.panel}")
+            with w.block("for item in range(lo, hi)"):
+                w.line("row0 = item % bands * rows_per_item")
+                w.line("rows = min(rows_per_item, count0 - row0)")
+                w.line("image0 = item // bands * images_per_item")
+                w.line("images = min(images_per_item, all_images - image0)")
+                if self.padded:
+                    self._copy_region()
+                self._tables()
+                self._tiles()
+        items = self.bands * -(-c.images // self.images)
+        own = self.direct is not None
+        args, reads, writes = params.args, params.reads, params.writes
+        moved = sum(v.itemsize * math.prod(v.shape) for v in (self.x, self.w))
+        return Kernel(
+            self.group.anchor.op,
+            w.text(),
+            tuple(args if own else [*args, *self.body.args]),
+            items,
+            items if c.flops < SERIAL else 1,
+            tuple(reads if own else [*reads, *self.body.reads]),
+            tuple(writes if own else self.body.writes),
+            flops=c.flops,
+            nbytes=moved + (self.group.anchor.type.nbytes if own else self.body.traffic),
+            nodes=tuple(self.group.nodes),
+            reason="convolution" + ("" if own else " + epilogue"),
+        )
+
+    def _head(self) -> None:
+        w, c = self.text, self.c
+        kind = "depthwise" if c.depthwise else "grouped" if c.groups > 1 else "dense"
+        edges = "pieces of x are copied with zeros around" if self.padded else "x is read in place"
+        comment(
+            w,
+            f"""Convolution over {len(c.axes)} axes, {kind}, {c.dtype}, channels last; {edges}.
+            Item: `rows_per_item` output rows of `images_per_item` images; columns are output channels.
+            Tile: {self.mr} pixels x {self.nv} vectors.""",
+        )
+        w.line(HEADER)
+        w.line("from graphkeras.codegen.cpu.micro import tile")
+        w.line()
+        mode = "vector" if c.depthwise else "broadcast"
+        w.line(f'TILE = tile({self.mr}, {self.nv}, {len(self._nest())}, "{c.dtype}", "{mode}", masked={self.masked})')
+        w.line()
+        w.line()
+
+    def _x_steps(self) -> list[int]:
+        """Elements between neighbours along each axis, in the piece or in x itself; then between images."""
+        c = self.c
+        extents = self._region(self.rows) if self.padded else list(self.x.shape[1:-1])
+        steps = [c.cin * c.groups]
+        for n in reversed(extents):
+            steps.insert(0, steps[0] * n)
+        return [*steps[1:], steps[0]]
+
+    def _nest(self) -> list[tuple[int, ...]]:
+        """The tile's loop levels: taps of each axis, then channels; merged where memory runs on."""
+        c, steps = self.c, self._x_steps()
+        total = self.w.shape[-1]
+        axes, b_step = [], c.cin * total
+        if not c.depthwise:
+            axes.append((c.cin, 1, total))
+        for a, step in zip(reversed(c.axes), reversed(steps[:-1]), strict=True):
+            axes.insert(0, (a.taps, a.dilation * step, b_step))
+            b_step *= a.taps
+        return merged(axes) or [(1, 0, 0)]
+
+    def _params(self) -> Params:
+        c, params = self.c, Params()
+        params.source("x", self.x)
+        params.source("w", self.w)
+        item_pixels = self.images * self.rows * c.pixels // max(1, c.axes[0].count) + self.mr
+        if self.direct is not None:
+            params.target("y", self.direct)
+        else:
+            params.scratch("y", (BLOCK + self.mr) * self.panel, c.dtype)
+            params.scratch("tile_rows", BLOCK + self.mr, "int64")
+        params.scratch("x_rows", item_pixels, "int64")
+        params.scratch("y_rows", item_pixels, "int64")
+        steps = self._x_steps()
+        if self.padded:
+            params.scratch("piece", self.images * steps[-1], c.dtype)
+            params.table("size", [a.size for a in c.axes])
+            params.table("low", [a.low for a in c.axes])
+            params.table("reach", [a.reach for a in c.axes])
+            params.int("halo", (c.axes[0].taps - 1) * c.axes[0].dilation + 1)
+        params.ints(all_images=c.images, images_per_item=self.images, rows_per_item=self.rows, bands=self.bands)
+        params.table("count", [a.count for a in c.axes])
+        params.table("extent", [a.extent for a in c.axes])
+        params.table("stride", [a.stride for a in c.axes])
+        params.table("first", [a.first for a in c.axes])
+        params.table("step", [a.step for a in c.axes])
+        params.table("x_step", steps[:-1])
+        params.ints(image_step=steps[-1], channels=c.cin * c.groups, columns=self.columns, total=c.cout * c.groups)
+        if not c.depthwise:
+            params.ints(groups=c.groups, cin=c.cin)
+        for i, (n, a, b) in enumerate(self._nest()):
+            (params.literal if n <= 16 else params.int)(f"k_n{i}", n)
+            (params.literal if a == 1 else params.int)(f"k_a{i}", a)
+            params.int(f"k_b{i}", b)
+        return params
+
+    def _copy_region(self) -> None:
+        """The item's piece of x with zeros where the window hangs over the edge."""
+        w, spatial = self.text, len(self.c.axes)
+        last = spatial - 1
+        w.line("reach_here = max(0, (rows - 1) * stride0 + halo)")
+        w.line("top = row0 * stride0 - low0")
+        with w.block("for n in range(images)"):
+            self._copy_axis(0, last)
+
+    def _copy_axis(self, axis: int, last: int) -> None:
+        w = self.text
+        reach = "reach_here" if axis == 0 else f"reach{axis}"
+        low = "-top" if axis == 0 else f"low{axis}"
+        if axis < last:
+            with w.block(f"for r{axis} in range({reach})"):
+                w.line(f"s{axis} = r{axis} - ({low})")
+                self._copy_axis(axis + 1, last)
+            return
+        to = "".join(f" + r{i} * x_step{i}" for i in range(last))
+        source = "image0 + n"
+        for i in range(last):
+            source = f"({source}) * size{i} + s{i}"
+        w.line(f"line = shift(piece, n * image_step{to})")
+        w.line(f"start = min(max({low}, 0), {reach}) * channels")
+        w.line(f"stop = max(start, min({reach}, size{axis} + ({low})) * channels)")
+        if last:
+            outside = " or ".join(f"s{i} < 0 or s{i} >= size{i}" for i in range(last))
+            with w.block(f"if {outside}"):
+                w.line(f"start = {reach} * channels")
+                w.line("stop = start")
+        w.line(f"source = (({source}) * size{axis} - ({low})) * channels")
+        with w.block("for e in range(start)"):
+            w.line(f"line[e] = {self.c.dtype}(0)")
+        with w.block("for e in range(start, stop)"):
+            w.line("line[e] = x[source + e]")
+        with w.block(f"for e in range(stop, {reach} * channels)"):
+            w.line(f"line[e] = {self.c.dtype}(0)")
+
+    def _tables(self) -> None:
+        """For each output pixel of the item: where its window starts, and where it goes."""
+        w, spatial = self.text, len(self.c.axes)
+        w.line("pixels = 0")
+        names = ["n", *(f"i{i}" for i in range(spatial))]
+        extents = ["images", "rows", *(f"count{i}" for i in range(1, spatial))]
+        place, start = "image0 + n", "n * image_step"
+        if not self.padded:
+            start = "(image0 + n) * image_step - low"
+        for i in range(spatial):
+            where = "(row0 + i0)" if i == 0 else f"i{i}"
+            place = f"({place}) * extent{i} + first{i} + {where} * step{i}"
+            from_row = where if i == 0 and not self.padded else f"i{i}"
+            start += f" + {from_row} * stride{i} * x_step{i}"
+        if not self.padded:
+            w.line("low = " + str(0) + "".join(f" + {a.low} * x_step{i}" for i, a in enumerate(self.c.axes) if a.low))
+        self._loops(names, extents, [f"x_rows[pixels] = {start}", f"y_rows[pixels] = {place}", "pixels += 1"])
+        with w.block(f"for r in range(pixels, pixels + {self.mr - 1})"):
+            w.line("x_rows[r] = x_rows[pixels - 1]")
+            w.line("y_rows[r] = y_rows[pixels - 1]")
+        if self.direct is not None:
+            with w.block(f"for r in range(pixels + {self.mr - 1})"):
+                w.line("y_rows[r] *= total")
+
+    def _loops(self, names: Sequence[str], extents: Sequence[str], lines: Sequence[str]) -> None:
+        if not names:
+            for line in lines:
+                self.text.line(line)
+            return
+        with self.text.block(f"for {names[0]} in range({extents[0]})"):
+            self._loops(names[1:], extents[1:], lines)
+
+    def _tiles(self) -> None:
+        w, c = self.text, self.c
+        if c.depthwise:
+            x_at, column = "j0", "j0"
+            self._panels(x_at, column)
+        else:
+            with w.block("for g in range(groups)"):
+                self._panels("g * cin", "g * columns + j0")
+
+    def _panels(self, x_at: str, column: str) -> None:
+        w = self.text
+        source = "piece" if self.padded else "x"
+        words = ", ".join(f"k_n{i}, k_a{i}, k_b{i}" for i in range(len(self._nest())))
+        with w.block(f"for j0 in range(0, columns, {self.panel})"):
+            w.line("here = columns - j0")
+            call = f"TILE(shift({source}, {x_at}), shift(x_rows, i), shift(w, {column}), x_rows,"
+            if self.direct is not None:
+                with w.block(f"for i in range(0, pixels, {self.mr})"):
+                    w.line(call)
+                    w.line(f"     shift(y, {column}), shift(y_rows, i), pixels - i, here, 0, ({words}))")
+                return
+            with w.block(f"for block in range(0, pixels, {BLOCK})"):
+                w.line(f"end = min(block + {BLOCK}, pixels)")
+                with w.block(f"for i in range(block, end, {self.mr})"):
+                    w.line(call)
+                    w.line(f"     y, shift(tile_rows, i - block), end - i, here, 0, ({words}))")
+                with w.block("for r in range(block, end)"):
+                    w.line("pixel = y_rows[r]")
+                    with w.block(f"for jj in range(min({self.panel}, here))"):
+                        w.line(f"j = {column} + jj")
+                        w.line(f"acc = y[(r - block) * {self.panel} + jj]")
+                        self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])

@@ -1,0 +1,243 @@
+"""Gradient of a convolution with respect to its kernel.
+
+dw[t, c, o] = sum over images n and output pixels p of x[n, p * stride + t * dilation - low, c] * dy[n, p, o]
+
+is a product whose rows are (tap, channel) pairs, a table of places in x, and whose depth is (images, pixels), loop
+levels of the tile. The depth is walked in *units*: a few images, or a band of rows of one, whose piece of x (with the zeros
+around it) fits the cache. Items are a run of units times a block of rows; each run has its own partial sums, which a
+second kernel adds in order, so that results do not depend on the threads.
+"""
+
+from __future__ import annotations
+
+import math
+
+from graphkeras.codegen.cpu.contract import SERIAL
+from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide
+from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.kernel import Kernel, View
+from graphkeras.codegen.lower import Lowering, lowers
+from graphkeras.codegen.writer import Writer
+
+UNIT = 384  # output pixels whose columns of dy stay in the first-level cache
+PARTIAL = 4 << 20  # bytes of all partial sums
+
+
+@lowers("conv_kernel_grad")
+def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
+    node = group.anchor
+    x, dy = operands(ctx, node)
+    at = node.attrs
+    shape = node.shape
+    axes = tuple(
+        Axis(o, o, n, k, s, d, low)
+        for o, n, k, s, d, (low, _) in zip(
+            dy.shape[1:-1], x.shape[1:-1], shape, at["strides"], at["dilation"], at["padding"], strict=False
+        )
+    )
+    window = Window(x.dtype, x.shape[0], axes, at["groups"], shape[-2], shape[-1] // at["groups"])
+    printer = KernelGradPrinter(ctx, group, window, x, dy)
+    output = ctx.output(node)
+    if printer.runs == 1 and output.dtype == x.dtype:
+        ctx.launch(printer.kernel(output))
+        return
+    partial = ctx.new((printer.runs, math.prod(shape)), x.dtype, "partial sums")
+    ctx.launch(printer.kernel(partial))
+    ctx.launch(sum_runs(group, partial, output))
+
+
+class KernelGradPrinter(WindowPrinter):
+    """Shares the copying of pieces of x with the forward kernel."""
+
+    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, dy: View) -> None:
+        self.group, self.c, self.x, self.dy = group, window, x, dy
+        self.columns = window.groups if window.depthwise else window.cout
+        taps = math.prod(a.taps for a in window.axes)
+        self.all_rows = taps if window.depthwise else taps * window.cin
+        width = vector_width(window.dtype)
+        self.mr = _rows_of_tile(self.all_rows)
+        most = max(1, (24 if vectors().registers == 32 else 12) // self.mr)
+        _, nv = register_tile(1 << 20, -(-self.columns // width))
+        self.nv = min(nv, most)
+        self.panel = width * self.nv
+        self.masked = self.columns % self.panel != 0
+        self.padded = not all(a.inside for a in window.axes)
+        self.text = Writer()
+        self._cut()
+
+    def _cut(self) -> None:
+        """Units, runs of units, and blocks of rows."""
+        c, first = self.c, self.c.axes[0]
+        size = c.cin * c.groups * self.x.itemsize
+        line = max(1, c.pixels // max(1, first.count))
+        self.rows, self.images = first.count, 1
+        while self.rows > 1 and (
+            self.rows * line > UNIT or math.prod(self._region(self.rows)) * size > vectors().l2 // 4
+        ):
+            self.rows = -(-self.rows // 2)
+        if self.rows >= first.count:
+            fits = vectors().l2 // 4 // max(1, math.prod(self._region(self.rows)) * size)
+            self.images = max(1, min(c.images // 8, UNIT // max(1, c.pixels), fits))
+        self.bands = -(-first.count // max(1, self.rows))
+        self.units = max(1, self.bands * -(-c.images // self.images))
+        tiles = -(-self.all_rows // self.mr)
+        self.runs, blocks = 1, 1
+        if c.flops > SERIAL:
+            room = PARTIAL // (self.all_rows * c.cout * c.groups * self.x.itemsize)
+            self.runs = max(1, min(self.units, 16, room))
+            blocks = min(tiles, -(-8 // self.runs))
+        self.block = -(-tiles // blocks) * self.mr
+        self.units_per_run = -(-self.units // self.runs)
+        self.runs = -(-self.units // self.units_per_run)
+
+    def kernel(self, target: View) -> Kernel:
+        c, w = self.c, self.text
+        params = self._grad_params(target)
+        self._grad_head()
+        with w.block("def kernel(args, lo, hi)"):
+            params.declare(w)
+            with w.block("for item in range(lo, hi)"):
+                w.line("run = item // blocks")
+                w.line("from_row = item % blocks * rows_per_block")
+                w.line("tile_rows = min(rows_per_block, all_rows - from_row)")
+                self._row_tables()
+                w.line("first_unit = run * units_per_run")
+                with w.block("for unit in range(first_unit, min(first_unit + units_per_run, units))"):
+                    self._unit()
+        items = self.runs * -(-self.all_rows // self.block)
+        moved = sum(v.itemsize * math.prod(v.shape) for v in (self.x, self.dy, target))
+        return Kernel(
+            "conv_kernel_grad",
+            w.text(),
+            tuple(params.args),
+            items,
+            items if c.flops < SERIAL else 1,
+            (self.x.buffer, self.dy.buffer),
+            (target.buffer,),
+            flops=c.flops,
+            nbytes=float(moved),
+            nodes=tuple(self.group.nodes),
+            reason="convolution, gradient of the kernel",
+        )
+
+    def _grad_head(self) -> None:
+        c, w = self.c, self.text
+        kind = "depthwise" if c.depthwise else "grouped" if c.groups > 1 else "dense"
+        edges = "pieces of x are copied with zeros around" if self.padded else "x is read in place"
+        comment(
+            w,
+            f"""Gradient of a convolution's kernel over {len(c.axes)} axes, {kind}, {c.dtype}; {edges}.
+            Rows are (tap, input channel), columns output channels, the depth runs over images and output pixels.
+            Item: a run of units (bands of images) for a block of rows. Tile: {self.mr} rows x {self.nv} vectors.""",
+        )
+        w.line(HEADER)
+        w.line("from graphkeras.codegen.cpu.micro import tile")
+        w.line()
+        mode = "vector" if c.depthwise else "broadcast"
+        w.line(f'TILE = tile({self.mr}, {self.nv}, {len(c.axes) + 1}, "{c.dtype}", "{mode}", masked={self.masked})')
+        w.line()
+        w.line()
+
+    def _grad_params(self, target: View) -> Params:
+        c, params, steps = self.c, Params(), self._x_steps()
+        params.source("x", self.x)
+        params.source("dy", self.dy)
+        params.target("dw", target)
+        params.scratch("x_rows", self.block + self.mr, "int64")
+        params.scratch("w_rows", self.block + self.mr, "int64")
+        if self.padded:
+            params.scratch("piece", self.images * steps[-1], c.dtype)
+            params.table("size", [a.size for a in c.axes])
+            params.table("low", [a.low for a in c.axes])
+            params.table("reach", [a.reach for a in c.axes])
+            params.int("halo", (c.axes[0].taps - 1) * c.axes[0].dilation + 1)
+        else:
+            params.int("before", sum(a.low * s for a, s in zip(c.axes, steps, strict=False)))
+        params.ints(all_images=c.images, images_per_item=self.images, rows_per_item=self.rows, bands=self.bands)
+        params.ints(units=self.units, units_per_run=self.units_per_run)
+        params.ints(blocks=-(-self.all_rows // self.block), rows_per_block=self.block, all_rows=self.all_rows)
+        params.table("count", [a.count for a in c.axes])
+        params.table("taps", [a.taps for a in c.axes])
+        params.table("dilation", [a.dilation for a in c.axes])
+        params.table("stride", [a.stride for a in c.axes])
+        params.table("x_step", steps[:-1])
+        params.ints(image_step=steps[-1], channels=c.cin * c.groups, columns=self.columns, total=c.cout * c.groups)
+        params.ints(groups=1 if c.depthwise else c.groups, cin=c.cin, dw_size=self.all_rows * c.cout * c.groups)
+        return params
+
+    def _row_tables(self) -> None:
+        """Where each (tap, channel) of the block starts in the piece of x, and its row of dw."""
+        w, axes = self.text, len(self.c.axes)
+        with w.block(f"for r in range((tile_rows + {self.mr - 1}) // {self.mr} * {self.mr})"):
+            w.line("row = from_row + min(r, tile_rows - 1)")
+            names = [f"t{i}" for i in range(axes)]
+            extents = [f"taps{i}" for i in range(axes)]
+            if not self.c.depthwise:
+                names, extents = [*names, "channel"], [*extents, "cin"]
+            divide(w, "row", extents, names)
+            place = " + ".join(f"t{i} * dilation{i} * x_step{i}" for i in range(axes))
+            w.line(f"x_rows[r] = {place}" + ("" if self.c.depthwise else " + channel"))
+            w.line("w_rows[r] = run * dw_size + row * total")
+
+    def _unit(self) -> None:
+        w, c = self.text, self.c
+        spatial = len(c.axes)
+        w.line("row0 = unit % bands * rows_per_item")
+        w.line("rows = min(rows_per_item, count0 - row0)")
+        w.line("image0 = unit // bands * images_per_item")
+        w.line("images = min(images_per_item, all_images - image0)")
+        if self.padded:
+            self._copy_region()
+            w.line("x_unit = 0")
+        else:
+            w.line("x_unit = image0 * image_step + row0 * stride0 * x_step0 - before")
+        w.line(f"dy_step{spatial - 1} = total")
+        for i in reversed(range(spatial - 1)):
+            w.line(f"dy_step{i} = dy_step{i + 1} * count{i + 1}")
+        w.line("dy_image = dy_step0 * count0")
+        w.line("dy_unit = image0 * dy_image + row0 * dy_step0")
+        words = ["images", "image_step", "dy_image"]
+        for i in range(spatial):
+            words += ["rows" if i == 0 else f"count{i}", f"stride{i} * x_step{i}", f"dy_step{i}"]
+        x_at, column = ("j0", "j0") if c.depthwise else ("g * cin", "g * columns + j0")
+        source = "piece" if self.padded else "x"
+        with w.block("for g in range(groups)"), w.block(f"for j0 in range(0, columns, {self.panel})"):
+            with w.block(f"for i in range(0, tile_rows, {self.mr})"):
+                w.line(
+                    f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, i), shift(dy, dy_unit + {column}), x_rows,"
+                )
+                w.line(f"     shift(dw, {column}), shift(w_rows, i), tile_rows - i, columns - j0, unit - first_unit,")
+                w.line(f"     ({', '.join(words)}))")
+
+
+def _rows_of_tile(rows: int) -> int:
+    """Tile height; the rows belong to the model, not to the batch, so that it may follow them closely."""
+    if vectors().registers != 32:
+        return min(4, rows)
+    return min((8, 9, 7, 6, 5), key=lambda m: (-(-rows // m) * m, -(-rows // m))) if rows > 4 else max(1, rows)
+
+
+def sum_runs(group: Group, partial: View, output: View) -> Kernel:
+    """Adds the runs' partial sums in their order."""
+    runs, size = partial.shape
+    w, params = Writer(), Params()
+    comment(w, f"Sum of {runs} partial results, element by element.")
+    w.line(HEADER)
+    w.line()
+    w.line()
+    params.source("part", partial)
+    params.target("y", output)
+    params.int("size", size)
+    with w.block("def kernel(args, lo, hi)"):
+        params.declare(w)
+        with w.block("for i in range(lo, hi)"):
+            w.line("acc = part[i]")
+            for run in range(1, runs):
+                w.line(f"acc += part[i + {run} * size]")
+            half = output.dtype in ("float16", "bfloat16")
+            w.line(f"y[i] = float32_to_{output.dtype}(acc)" if half else "y[i] = acc")
+    moved = partial.itemsize * (runs + 1.0) * size
+    args, reads, writes = tuple(params.args), (partial.buffer,), (output.buffer,)
+    return Kernel("sum_runs", w.text(), args, size, 16384, reads, writes, float(runs * size), moved, tuple(group.nodes))

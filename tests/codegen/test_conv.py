@@ -1,0 +1,98 @@
+"""Convolutions and their gradients against the references of the op records."""
+
+import numpy as np
+import pytest
+from graphkeras.ir.op import get_op
+
+from tests.codegen.harness import kernels, run
+
+# input shape, kernel shape, strides, padding, dilation, groups
+CASES = {
+    "1d": ((2, 19, 5), (3, 5, 7), (1,), ((1, 1),), (1,), 1),
+    "1d causal dilated": ((3, 30, 4), (3, 4, 8), (1,), ((4, 0),), (2,), 1),
+    "1d strided": ((2, 20, 6), (4, 6, 18), (3,), ((2, 1),), (1,), 1),
+    "2d first layer": ((3, 14, 13, 1), (3, 3, 1, 16), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "2d same": ((2, 9, 11, 16), (3, 3, 16, 20), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "2d many channels": ((2, 8, 8, 32), (3, 3, 32, 70), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "2d strided": ((2, 13, 12, 3), (5, 3, 3, 33), (2, 2), ((1, 2), (0, 1)), (1, 1), 1),
+    "2d kernel smaller than stride": ((2, 10, 10, 4), (1, 1, 4, 6), (2, 3), ((0, 0), (0, 0)), (1, 1), 1),
+    "2d dilated": ((2, 12, 12, 3), (3, 2, 3, 5), (1, 1), ((2, 2), (0, 3)), (2, 3), 1),
+    "2d strided and dilated": ((1, 14, 14, 3), (3, 3, 3, 5), (2, 4), ((2, 2), (1, 3)), (3, 2), 1),
+    "2d grouped": ((2, 9, 8, 12), (3, 3, 4, 18), (1, 2), ((1, 1), (1, 0)), (1, 1), 3),
+    "2d depthwise": ((2, 9, 9, 20), (3, 3, 1, 20), (1, 1), ((1, 1), (1, 1)), (1, 1), 20),
+    "2d depthwise strided": ((2, 9, 9, 33), (3, 3, 1, 33), (2, 2), ((0, 1), (0, 1)), (1, 1), 33),
+    "2d depthwise multiplied": ((2, 7, 7, 5), (3, 3, 1, 10), (1, 1), ((1, 1), (1, 1)), (1, 1), 5),
+    "2d padding wider than kernel": ((1, 3, 3, 2), (2, 2, 2, 3), (1, 1), ((3, 2), (2, 4)), (1, 1), 1),
+    "2d one by one": ((4, 6, 6, 24), (1, 1, 24, 40), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "3d": ((2, 6, 7, 5, 3), (2, 3, 2, 3, 9), (1, 2, 1), ((1, 0), (1, 1), (0, 0)), (1, 1, 1), 1),
+    "large image": ((1, 70, 60, 8), (3, 3, 8, 16), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+}
+
+
+def _settings(case):
+    _, _, strides, padding, dilation, groups = CASES[case]
+    return {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+def _random(shape, seed=0, dtype="float32"):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def _check(op, arrays, attrs, rtol=1e-5):
+    (got,) = run(lambda b, *nodes: b.emit(op, *nodes, **attrs), *arrays)
+    want = get_op(op).reference(*(a.astype(np.float64) for a in arrays), **attrs)
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol * max(1.0, np.abs(want).max(initial=0)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_conv(case):
+    x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
+    _check("conv", (x, w), _settings(case))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_conv_input_grad(case):
+    x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
+    dy = _random(get_op("conv").reference(x, w, **_settings(case)).shape, 2)
+    _check("conv_input_grad", (dy, w), {"shape": x.shape, **_settings(case)})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_conv_kernel_grad(case):
+    x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
+    dy = _random(get_op("conv").reference(x, w, **_settings(case)).shape, 2)
+    _check("conv_kernel_grad", (x, dy), {"shape": w.shape, **_settings(case)})
+
+
+@pytest.mark.parametrize("case", ["2d same", "2d first layer", "2d depthwise", "2d grouped"])
+def test_bias_and_relu_ride_along(case):
+    x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
+    bias = _random(w.shape[-1:], 2)
+
+    def build(b, x, w, bias):
+        return b.relu(b.add(b.conv(x, w, **_settings(case)), bias))
+
+    want = np.maximum(get_op("conv").reference(x, w, **_settings(case)) + bias, 0)
+    np.testing.assert_allclose(run(build, x, w, bias)[0], want, rtol=1e-4, atol=1e-4)
+    assert len(kernels(build, x, w, bias)) == 1
+
+
+def test_many_images_are_cut_into_items():
+    x, w = _random((40, 8, 8, 16)), _random((3, 3, 16, 32), 1)
+    attrs = _settings("2d same")
+    (kernel,) = kernels(lambda b, x, w: b.conv(x, w, **attrs), x, w)
+    assert kernel.extent >= 8
+    _check("conv", (x, w), attrs)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_dtypes(dtype):
+    from graphkeras.ir.types import numpy_dtype
+
+    x, w = _random((2, 7, 7, 3)).astype(numpy_dtype(dtype)), _random((3, 3, 3, 5), 1).astype(numpy_dtype(dtype))
+    attrs = _settings("2d same")
+    (got,) = run(lambda b, x, w: b.conv(x, w, **attrs), x, w)
+    want = get_op("conv").reference(x, w, **attrs)
+    assert got.dtype == x.dtype
+    tolerance = {"float64": 1e-12, "float16": 2e-3, "bfloat16": 2e-2}[dtype]
+    np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), rtol=tolerance, atol=tolerance)
