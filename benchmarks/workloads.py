@@ -1,0 +1,120 @@
+"""The models that are timed, written against any module with the Keras 3 API, with random data of fixed seed.
+
+`build(keras, name)` gives a Workload. Speed does not depend on the values, and every contestant gets the same arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SPARSE = "sparse_categorical_crossentropy"
+
+
+@dataclass
+class Workload:
+    """An uncompiled model with its training arrays, loss and batch size."""
+
+    model: Any
+    x: np.ndarray
+    y: np.ndarray
+    loss: str
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        return len(self.x) // self.batch_size
+
+
+def _images(count: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.random((count, *shape), dtype=np.float32), rng.integers(0, 10, count)
+
+
+def _tokens(count: int, length: int, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, vocabulary, (count, length)).astype(np.int32), rng.integers(0, 2, count)
+
+
+def mlp(keras: Any, batch: int) -> Workload:
+    """784-256-256-10 with ReLU, 269,322 weights."""
+    dense = keras.layers.Dense
+    model = keras.Sequential(
+        [keras.Input((784,)), dense(256, activation="relu"), dense(256, activation="relu"), dense(10, activation="softmax")]
+    )
+    return Workload(model, *_images(100 * batch, 784), SPARSE, batch)
+
+
+def cnn(keras: Any, batch: int) -> Workload:
+    """The MNIST convnet of the Keras examples."""
+    k = keras.layers
+    model = keras.Sequential([keras.Input((28, 28, 1))])
+    for filters in (32, 64):
+        model.add(k.Conv2D(filters, 3, activation="relu"))
+        model.add(k.MaxPooling2D(2))
+    for layer in (k.Flatten(), k.Dropout(0.5), k.Dense(10, activation="softmax")):
+        model.add(layer)
+    return Workload(model, *_images(10 * batch, 28, 28, 1), SPARSE, batch)
+
+
+def lstm(keras: Any, batch: int) -> Workload:
+    """Sentiment over 100 tokens: Embedding 20000 x 128, LSTM 128."""
+    k = keras.layers
+    model = keras.Sequential(
+        [keras.Input((100,), dtype="int32"), k.Embedding(20000, 128), k.LSTM(128), k.Dense(1, activation="sigmoid")]
+    )
+    x, y = _tokens(10 * batch, 100, 20000)
+    return Workload(model, x, y[:, None].astype(np.float32), "binary_crossentropy", batch)
+
+
+def resnet(keras: Any, batch: int) -> Workload:
+    """ResNet-20 for 32 x 32 x 3 images: three stages of three blocks with 16, 32 and 64 filters."""
+    k = keras.layers
+
+    def unit(x: Any, filters: int, size: int, stride: int) -> Any:
+        x = k.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)(x)
+        return k.BatchNormalization()(x)
+
+    inputs = keras.Input((32, 32, 3))
+    x = k.ReLU()(unit(inputs, 16, 3, 1))
+    for stage, filters in enumerate((16, 32, 64)):
+        for block in range(3):
+            stride = 2 if stage and not block else 1
+            y = k.ReLU()(unit(x, filters, 3, stride))
+            y = unit(y, filters, 3, 1)
+            shortcut = unit(x, filters, 1, 2) if stride == 2 else x
+            x = k.ReLU()(k.Add()([shortcut, y]))
+    outputs = k.Dense(10, activation="softmax")(k.GlobalAveragePooling2D()(x))
+    return Workload(keras.Model(inputs, outputs), *_images(6 * batch, 32, 32, 3), SPARSE, batch)
+
+
+def transformer(keras: Any, batch: int) -> Workload:
+    """One Transformer block (2 heads, width 32) over 200 tokens, then a small classifier."""
+    k = keras.layers
+    width, heads, length, vocabulary = 32, 2, 200, 20000
+    inputs = keras.Input((length,), dtype="int32")
+    x = k.Embedding(vocabulary, width)(inputs)
+    x = k.LayerNormalization(epsilon=1e-6)(x + k.MultiHeadAttention(heads, width)(x, x))
+    x = k.LayerNormalization(epsilon=1e-6)(x + k.Dense(width)(k.Dense(width, activation="relu")(x)))
+    x = k.Dropout(0.1)(k.GlobalAveragePooling1D()(x))
+    outputs = k.Dense(2, activation="softmax")(k.Dense(20, activation="relu")(x))
+    return Workload(keras.Model(inputs, outputs), *_tokens(10 * batch, length, vocabulary), SPARSE, batch)
+
+
+WORKLOADS: dict[str, tuple[Callable[[Any, int], Workload], int]] = {
+    "mlp32": (mlp, 32),
+    "mlp128": (mlp, 128),
+    "cnn32": (cnn, 32),
+    "cnn128": (cnn, 128),
+    "lstm32": (lstm, 32),
+    "resnet32": (resnet, 32),
+    "tr32": (transformer, 32),
+}
+
+
+def build(keras: Any, name: str) -> Workload:
+    make, batch = WORKLOADS[name]
+    return make(keras, batch)
