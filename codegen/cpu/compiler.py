@@ -62,6 +62,32 @@ def _capture_class() -> Any:
     return Capture
 
 
+@functools.cache
+def _pipeline() -> Any:
+    """The stages of Numba that kernels need: no closures, no inlining, no array rewrites (a fifth faster)."""
+    from numba.core.compiler import CompilerBase, PassManager
+    from numba.core.typed_passes import NativeLowering, NopythonTypeInference, PreLowerStripPhis
+    from numba.core.untyped_passes import (
+        FixupArgs,
+        IRProcessing,
+        ReconstructSSA,
+        RewriteSemanticConstants,
+        TranslateByteCode,
+    )
+
+    class KernelCompiler(CompilerBase):
+        def define_pipelines(self) -> list[Any]:
+            manager = PassManager("kernel")
+            for stage in (TranslateByteCode, FixupArgs, IRProcessing, RewriteSemanticConstants, ReconstructSSA):
+                manager.add_pass(stage, stage.__name__)
+            for stage in (NopythonTypeInference, PreLowerStripPhis, NativeLowering):
+                manager.add_pass(stage, stage.__name__)
+            manager.finalize()
+            return [manager]
+
+    return KernelCompiler
+
+
 def _lower(source: str, function: str, symbol: str) -> tuple[str, list[Any]]:
     """Numba's IR of `function` plus a C entry point, and the libraries of jitted helpers that it calls."""
     from numba.core import cgutils, types
@@ -84,7 +110,9 @@ def _lower(source: str, function: str, symbol: str) -> tuple[str, list[Any]]:
     lowering.refresh()
     library = _capture_class()(lowering.codegen(), symbol)
     words = (types.int64, types.int64, types.int64)
-    result = compile_extra(typing, lowering, space[function], words, types.void, flags, {}, library=library)
+    result = compile_extra(
+        typing, lowering, space[function], words, types.void, flags, {}, library=library, pipeline_class=_pipeline()
+    )
     _add_entry(library.built, result.fndesc.llvm_func_name, symbol)
     helpers = [lib._get_module_for_linking() for lib in dict.fromkeys(library._linking_libraries)]
     return cgutils.normalize_ir_text(str(library.built)), helpers

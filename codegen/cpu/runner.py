@@ -83,7 +83,17 @@ class _Worker(threading.Thread):
 
 
 _workers: list[_Worker] = []
-os.register_at_fork(after_in_child=_workers.clear)  # threads do not survive a fork
+
+
+def _after_fork() -> None:
+    """In a child process: threads do not survive a fork, and a run in progress went on in the parent."""
+    global run_lock
+    _workers.clear()
+    run_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def run_loop(head: int, threads: int) -> None:
