@@ -131,6 +131,7 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.name = name
+        self.primal: Graph | None = None  # the graph that this one extends: same inputs, more outputs at the end
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
