@@ -1,4 +1,4 @@
-"""Copying part of a graph of calls, for sub-models that begin at intermediate tensors. Layers are shared, not copied."""
+"""Copying calls of a graph, for sub-models that begin at intermediate tensors. Layers are shared, not copied."""
 
 from __future__ import annotations
 

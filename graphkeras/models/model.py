@@ -142,8 +142,8 @@ class Model(Trainer, Layer):
     def export(self, filepath: Any, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Formats of other frameworks are not written; use `save`."""
         raise NotImplementedError(
-            f"Model '{self.name}': export to format={format!r} needs another framework. Use `model.save('name.keras')`, "
-            "which Keras 3 can load, and export from there."
+            f"Model '{self.name}': export to format={format!r} needs another framework. Use "
+            "`model.save('name.keras')`, which Keras 3 can load, and export from there."
         )
 
     def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
@@ -170,8 +170,8 @@ class Model(Trainer, Layer):
         except Exception as error:
             warnings.warn(
                 f"Model '{self.name}' had a build config, but the model cannot be built automatically in "
-                "`build_from_config(config)`. You should implement `def build_from_config(self, config)`, and you might "
-                f"also want to implement `def get_build_config(self)`. The cause: {error}",
+                "`build_from_config(config)`. You should implement `def build_from_config(self, config)`, and you "
+                f"might also want to implement `def get_build_config(self)`. The cause: {error}",
                 stacklevel=2,
             )
 
@@ -267,7 +267,7 @@ def _is_functional_call(args: Any, kwargs: Any) -> bool:
 
 
 def _make_functional(cls: type) -> type:
-    """Put Functional in the place of Model among the bases of a subclass that calls `super().__init__(inputs, outputs)`."""
+    """Put Functional in the place of Model among the bases of a subclass, which gave inputs and outputs to Model."""
     from graphkeras.models.functional import Functional
 
     if cls is Model:
