@@ -149,7 +149,7 @@ def _backward_outputs(
         "carries": [grad(n) for n in step.inputs[:carries] if is_inexact(n.dtype)],
         "sums": [step.grads[c] for c, plan in plans.items() if plan is None],
         "xs": [step.grads[n] for n in step.inputs[carries + consts :] if n in step.grads],
-        "factors": [f for f in factors if f not in step.inputs and f not in step.cts],
+        "factors": [f for f in factors if f not in step.inputs and f not in step.cts[carries:]],
     }
 
 
