@@ -64,10 +64,33 @@ STAGES = (
 
 
 def optimise(graph: Graph, claimed: Collection[str] = (), *, off: Collection[str] = ()) -> Graph:
-    """Run all stages; those named in `off` are left out (decompose cannot be: nothing else lowers composites)."""
+    """Run all stages, in the bodies of control flow too; those named in `off` are left out (all but decompose)."""
+    graph = _map_bodies(graph, lambda body: optimise(body, claimed, off=off))
     for name in STAGES:
         if name == "decompose":
             graph = decompose(graph, claimed)
         elif name not in off:
             graph = _stage(name)(graph)
     return graph
+
+
+def _map_bodies(graph: Graph, fn: Stage) -> Graph:
+    """The graph with `fn` applied to every graph that is an attribute of a node."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Graph):
+            return fn(value)
+        return tuple(convert(v) for v in value) if isinstance(value, tuple) else value
+
+    def replace(b: Builder, node: Node, inputs: Any) -> Node | None:
+        if not any(_holds_graph(v) for v in node.attrs.values()):
+            return None
+        return b.emit(node.op, *inputs, **{k: convert(v) for k, v in node.attrs.items()})
+
+    if not any(_holds_graph(v) for n in graph.nodes for v in n.attrs.values()):
+        return graph
+    return rebuild(graph, replace)
+
+
+def _holds_graph(value: Any) -> bool:
+    return isinstance(value, Graph) or (isinstance(value, tuple) and any(isinstance(v, Graph) for v in value))
