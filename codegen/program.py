@@ -4,12 +4,14 @@
     program.bind([x, w], [y])     # NumPy arrays, checked once; their memory is used in place
     program.run(steps=10)
 
-Constants and bound arrays are kept alive by the program. Temporaries live in an arena that all programs share.
+Constants are kept alive by the program, bound arrays too unless bind(keep=False). Temporaries live in an arena that
+all programs share.
 """
 
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -83,7 +85,8 @@ class Program:
         self._status = np.zeros(4, np.int64) if status is None else status.data
         self.groups: Sequence[Any] = ()  # of the fusion, for explain()
         self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
-        self._bound: list[np.ndarray | None] = [None] * (len(inputs) + len(outputs))
+        self._bound: list[weakref.ref[np.ndarray] | None] = [None] * (len(inputs) + len(outputs))
+        self._alive: list[np.ndarray | None] = [None] * len(self._bound)
         self._unbound = len(self._bound)
         self._build(Encoder(self._offsets).encode(self.instructions))
 
@@ -178,20 +181,26 @@ class Program:
                         self._words[thread, word] = address + offset
 
     # -- use ---------------------------------------------------------------------------------------
-    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
-        """Use the memory of these arrays from now on. Arrays bound before at the same place cost next to nothing."""
+    def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray] = (), keep: bool = True) -> None:
+        """Use the memory of these arrays from now on. Arrays bound before at the same place cost next to nothing.
+
+        keep: hold the arrays, so that they live as long as they are bound; False: the caller sees to it.
+        """
         for what, arrays, types in (("input", inputs, self._types[0]), ("output", outputs, self._types[1])):
             if len(arrays) != len(types):
                 raise ValueError(f"{self.name}: expected {len(types)} {what} arrays, received {len(arrays)}")
         first = len(self._inputs)
+        bound = self._bound
         for k, array in enumerate(inputs):
-            if array is not self._bound[k]:
-                self._bind_one("input", k, k, array, self._inputs[k])
-        for k, array in enumerate(outputs):
-            if array is not self._bound[first + k]:
-                self._bind_one("output", k, first + k, array, self._outputs[k])
+            held = bound[k]
+            if held is None or held() is not array:
+                self._bind_one("input", k, k, array, self._inputs[k], keep)
+        for k, array in enumerate(outputs, first):
+            held = bound[k]
+            if held is None or held() is not array:
+                self._bind_one("output", k - first, k, array, self._outputs[k - first], keep)
 
-    def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer) -> None:
+    def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer, keep: bool) -> None:
         expected = self._types[what == "output"][number]
         shape, dtype = expected if expected is not None else (None, None)
         if not isinstance(array, np.ndarray):
@@ -210,7 +219,8 @@ class Program:
             raise ValueError(f"{self.name}: output {number} is read-only; pass an array that can be written")
         if self._bound[slot] is None:
             self._unbound -= 1
-        self._bound[slot] = array
+        self._bound[slot] = weakref.ref(array)
+        self._alive[slot] = array if keep else None
         self._place(buffer, array.__array_interface__["data"][0])
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
@@ -256,13 +266,14 @@ class Program:
         The bound arrays are as before afterwards.
         """
         ticks = np.zeros(len(self._rows), np.int64)
-        saved = [a.copy() if a is not None and a.flags.writeable else None for a in self._bound]
+        bound = [ref() if ref is not None else None for ref in self._bound]
+        saved = [a.copy() if a is not None and a.flags.writeable else None for a in bound]
         self._head[plan_codes.H_PROFILE] = ticks.ctypes.data
         try:
             self.run(repeats, threads)
         finally:
             self._head[plan_codes.H_PROFILE] = 0
-            for array, old in zip(self._bound, saved, strict=True):
+            for array, old in zip(bound, saved, strict=True):
                 if array is not None and old is not None:
                     array[...] = old
         return [

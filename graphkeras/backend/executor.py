@@ -1,0 +1,185 @@
+"""The only door from the frontend to the compiler: graphs go in, executables come out.
+
+An executable reads bound arrays and runs any number of steps in one native call. Outputs that are donated to an input
+(new weights over old ones) are written in place, so that the next step of the same call sees them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphkeras.ir.graph import Graph
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.node import attr_key
+from graphkeras.ir.types import numpy_dtype
+
+CACHE_SIZE = 128
+Arrays = Sequence[np.ndarray]
+
+
+class Executable(Protocol):
+    """A compiled graph with arrays bound to its inputs and outputs.
+
+    Graphs of equal structure share one executable: whoever binds it holds `lock` until its run is over, and sets
+    `owner` to find out later whether its own arrays are still the bound ones.
+    """
+
+    graph: Graph
+    lock: threading.RLock
+    owner: Any
+    stays_bound: bool  # whether a run after `release` still finds the arrays, if somebody else keeps them alive
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> None:
+        """Say where the inputs are read and the outputs written; a donated output is the array of its input."""
+
+    def run(self, steps: int = 1) -> None:
+        """Run the graph `steps` times on the bound arrays."""
+
+    def release(self) -> None:
+        """Forget the bound arrays, so that nothing is kept alive between runs."""
+
+
+class InterpretedExecutable:
+    """Runs the graph with the NumPy references: slow and exact; all outputs of a step appear together or not at all."""
+
+    stays_bound = False
+
+    def __init__(self, graph: Graph, donate: Mapping[int, int]) -> None:
+        self.graph = graph
+        self.lock = threading.RLock()
+        self.owner: Any = None
+        self._inputs: Arrays = ()
+        self._outputs: Arrays = ()
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> None:
+        self._inputs, self._outputs = inputs, outputs
+
+    def run(self, steps: int = 1) -> None:
+        for _ in range(steps):
+            results = evaluate(self.graph, self._inputs)
+            # A result may be an input itself, which another result is about to overwrite.
+            results = [np.array(r) for r in results]
+            for target, result in zip(self._outputs, results, strict=True):
+                np.copyto(target, result)
+
+    def release(self) -> None:
+        self._inputs = self._outputs = ()
+
+
+class NativeExecutable:
+    """A compiled program and the graph it came from."""
+
+    stays_bound = True
+
+    def __init__(self, graph: Graph, program: Any) -> None:
+        self.graph = graph
+        self.program = program
+        self.lock = threading.RLock()
+        self.owner: Any = None
+        self._bound: tuple[Arrays, Arrays] = ((), ())
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> None:
+        # The program keeps addresses only: a reference kept there would make a variable copy itself before each run.
+        self._bound = (inputs, outputs)
+        self.program.bind(inputs, outputs, keep=False)
+
+    def run(self, steps: int = 1) -> None:
+        self.program.run(steps)
+
+    def release(self) -> None:
+        self._bound = ((), ())
+
+
+class _Cache:
+    """The most recently used executables by structure. Thread-safe; `compiled` counts the misses."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.compiled = 0
+        self._entries: OrderedDict[Any, Executable] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, make: Callable[[], Executable]) -> Executable:
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        made = make()
+        with self._lock:
+            self.compiled += 1
+            self._entries[key] = made
+            while len(self._entries) > self.size:
+                self._entries.popitem(last=False)
+        return made
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+
+cache = _Cache(CACHE_SIZE)
+
+
+def target() -> str:
+    """Where graphs run: "cpu", or "interpret" with GRAPHKERAS_TARGET=interpret."""
+    return os.environ.get("GRAPHKERAS_TARGET", "cpu").lower()
+
+
+def compile(graph: Graph, donate: Mapping[int, int] | None = None, interpret: bool = False) -> Executable:
+    """An executable for `graph`.
+
+    Args:
+        graph: what to run.
+        donate: {index of an output: index of the input whose memory it overwrites}.
+        interpret: use the NumPy references whatever the target is.
+    """
+    aliases = dict(donate or {})
+    where = "interpret" if interpret else target()
+    key = (where, structure(graph), tuple(sorted(aliases.items())))
+    return cache.get(key, lambda: _make(graph, aliases, where))
+
+
+def _make(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
+    if where == "interpret":
+        return InterpretedExecutable(graph, aliases)
+    if where != "cpu":
+        raise ValueError(f"Unknown GRAPHKERAS_TARGET={where!r}. Expected 'cpu' or 'interpret'.")
+    from graphkeras.codegen.compile import compile_graph
+    from graphkeras.codegen.lower import LoweringError
+
+    try:
+        return NativeExecutable(graph, compile_graph(graph, aliases))
+    except LoweringError as error:
+        warnings.warn(f"{graph.name} runs interpreted, which is slow: {error}.", stacklevel=2)
+        return InterpretedExecutable(graph, aliases)
+
+
+def structure(graph: Graph) -> Any:
+    """A hashable value that is equal for graphs which compute the same in the same way (names and origins aside)."""
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    rows = []
+    for node in graph.nodes:
+        attrs = () if node.op == "input" else tuple((k, _key(v)) for k, v in sorted(node.attrs.items()))
+        rows.append((node.op, tuple(position[i] for i in node.inputs), attrs, node.type))
+    ends = tuple(position[n] for n in graph.inputs), tuple(position[n] for n in graph.outputs)
+    return tuple(rows), ends
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, Graph):
+        return structure(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_key(v) for v in value)
+    return attr_key(value)
+
+
+def empty_outputs(graph: Graph) -> list[np.ndarray]:
+    """Fresh arrays for all outputs of a graph."""
+    return [np.empty(n.type.shape, dtype=numpy_dtype(n.type.dtype)) for n in graph.outputs]

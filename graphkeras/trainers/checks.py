@@ -1,0 +1,87 @@
+"""Checks of whole arrays on the host, before training: what would spoil a run is said at once."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from graphkeras.core import tree
+from graphkeras.trainers.data_adapters import data_adapter_utils as utils
+
+
+def check_arrays(model: Any, data: Any) -> None:
+    """Warn about NaN in the data, and refuse class numbers that the model has no output for.
+
+    Args:
+        model: a built and compiled model.
+        data: packed whole arrays (x, y, sample_weight).
+    """
+    x, y, sample_weight = utils.unpack_x_y_sample_weight(data)
+    for label, array in utils.labelled_leaves(x, y, sample_weight):
+        if has_nan(array):
+            count = int(np.isnan(array).sum())
+            warnings.warn(
+                f"`{label}` contains {count} NaN values (of {array.size}): loss and weights of {model.name!r} will "
+                "become NaN. Clean it, for example with np.nan_to_num, or drop the rows.",
+                stacklevel=5,
+            )
+    if y is not None:
+        check_labels(model, y)
+
+
+def has_nan(array: np.ndarray) -> bool:
+    """Whether a float array holds a NaN. A sum is cheaper than a map of all elements, and NaN survives it."""
+    if array.dtype.kind != "f":
+        return False
+    with np.errstate(all="ignore"):
+        total = array.sum(dtype=np.float64) if array.flags.c_contiguous else np.nan
+    return bool(np.isnan(total)) and bool(np.isnan(array).any())
+
+
+def check_labels(model: Any, y: Any) -> None:
+    """Class numbers of sparse losses must lie in the range of the output they are compared with."""
+    compiled = model._compile_loss
+    y_pred = model.__dict__.get("_output_spec")
+    if compiled is None or not compiled.built or y_pred is None:
+        return
+    try:
+        y = compiled.align(y, y_pred)
+    except (ValueError, KeyError, TypeError):
+        return  # the step itself gives the error about structures
+    for path, loss, _, _ in compiled.losses:
+        target, output = _at(y, path), _at(y_pred, path)
+        if not isinstance(target, np.ndarray) or not hasattr(output, "shape") or not _is_sparse(loss):
+            continue
+        classes = output.shape[getattr(loss, "_fn_kwargs", {}).get("axis", -1)]
+        ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
+        if classes is None or not target.size or classes == 1:
+            continue
+        wrong = (target < 0) | (target >= classes)
+        if ignored is not None:
+            wrong &= target != ignored
+        if wrong.any():
+            where = tuple(int(i) for i in np.argwhere(wrong)[0])
+            label = "y" + "".join(f"[{p!r}]" for p in path)
+            raise ValueError(
+                f"`{label}` holds the label {target[where]} at index {where}, but the output of {model.name!r} has "
+                f"{classes} classes: labels must lie in 0..{classes - 1} ({int(wrong.sum())} of {target.size} do not). "
+                f"Give the last layer {int(target.max()) + 1} units, or number the labels from 0."
+            )
+
+
+def _is_sparse(loss: Any) -> bool:
+    from graphkeras import losses
+
+    if isinstance(loss, losses.SparseCategoricalCrossentropy):
+        return True
+    return getattr(loss, "fn", None) is losses.sparse_categorical_crossentropy
+
+
+def _at(structure: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        if not tree.is_nested(structure):
+            return None
+        structure = structure[key]
+    return structure

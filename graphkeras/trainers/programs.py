@@ -1,0 +1,199 @@
+"""The compiled steps of a model: made when first needed, kept by shape, remade when the model has changed."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from graphkeras.core import tree
+from graphkeras.core.keras_tensor import KerasTensor
+from graphkeras.core.spec import compute_output_spec
+from graphkeras.ir.types import numpy_dtype
+from graphkeras.trainers.data_adapters import data_adapter_utils as utils
+from graphkeras.trainers.step import EagerStep, Rows, StepProgram, forget_losses, trace_step
+
+MAX_PROGRAMS = 32
+MAX_FAST = 16
+FAST_DTYPES = "fiub"
+
+
+class Programs:
+    """What `Trainer` inherits to turn batches into runs of compiled steps."""
+
+    def _forget_programs(self) -> None:
+        """Drop every traced step (the model or its compilation has changed)."""
+        for name in ("_programs", "_fast", "_chunks"):
+            self.__dict__.pop(name, None)
+
+    def _step_program(self, mode: str, data: Any, rows: Rows | None = None) -> StepProgram | EagerStep:
+        """The program for data of these shapes; traced and compiled if it is new."""
+        if self.run_eagerly:  # type: ignore[attr-defined]
+            return EagerStep(self, mode, data)
+        programs: OrderedDict[Any, StepProgram] = self.__dict__.setdefault("_programs", OrderedDict())
+        key = (mode, rows, signature(data))
+        program = programs.get(key)
+        if program is None:
+            program = programs[key] = trace_step(self, mode, data, rows)
+            while len(programs) > MAX_PROGRAMS:
+                programs.popitem(last=False)
+        else:
+            programs.move_to_end(key)
+        return program
+
+    # -- the state of the model --------------------------------------------------------------------
+    def _refresh(self, mode: str) -> None:
+        """Honour changes since the last run: of `trainable`, of the layers."""
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        now = {id(layer): (layer.name, layer.trainable) for layer in layers}
+        trained = tuple(id(v) for v in self.trainable_variables)  # type: ignore[attr-defined]
+        before = self.__dict__.get("_trained_state")
+        self.__dict__["_trained_state"] = (now, trained)
+        if before is None or before == (now, trained):
+            return
+        self._forget_programs()
+        if not self.built:  # type: ignore[attr-defined]
+            return
+        changed = [name for key, (name, t) in now.items() if key in before[0] and before[0][key][1] != t]
+        if changed and mode == "train":
+            warnings.warn(
+                f"The `trainable` state of layers {changed} has changed since the last run. The change takes effect "
+                "now; optimizer state of variables that stay trainable is kept.",
+                stacklevel=4,
+            )
+
+    def _grow_optimizer(self) -> None:
+        """Give the optimizer state for variables that became trainable after it was built; keep what it has."""
+        optimizer = self.optimizer  # type: ignore[attr-defined]
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        wanted = self.trainable_variables  # type: ignore[attr-defined]
+        known = getattr(optimizer, "_trainable_variables", None)
+        if known is None or not optimizer.built or hasattr(optimizer, "optimizers"):
+            return
+        ids = {id(v) for v in known}
+        new = [v for v in wanted if id(v) not in ids]
+        if not new:
+            return
+        old = list(optimizer.variables)
+        rate = optimizer.__dict__.get("_learning_rate")
+        kept = [v for v in old if v is optimizer._iterations or v is rate]
+        optimizer.__dict__["_variables"] = kept
+        optimizer.built = False
+        optimizer.build([*known, *new])
+        values = {v.name: v for v in old}
+        for variable in optimizer.variables:
+            source = values.get(variable.name)
+            if source is not None and source is not variable and source.shape == variable.shape:
+                variable.assign(source.value)
+
+    # -- building ----------------------------------------------------------------------------------
+    def _symbolic_build(self, data_batch: Any, mode: str = "train") -> None:
+        """Build model, losses, metrics and optimizer from the shapes of a batch, and check the data against them."""
+        x, y, sample_weight = tree.map_structure(_spec, utils.unpack_x_y_sample_weight(data_batch))
+        metrics = self._compile_metrics  # type: ignore[attr-defined]
+        loss = self._compile_loss  # type: ignore[attr-defined]
+        unbuilt = not all(layer.built for layer in self._flatten_layers())  # type: ignore[attr-defined]
+        pending = [part for part in (metrics, loss) if part is not None and not part.built]
+        if mode == "predict":
+            pending = []
+        if unbuilt or pending:
+            y_pred = self._build_model(x)
+            self.__dict__["_output_spec"] = y_pred
+            if metrics in pending:
+                compute_output_spec(self.compute_metrics, x, y, y_pred, sample_weight=sample_weight)  # type: ignore[attr-defined]
+            if loss in pending:
+                compute_output_spec(self._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)  # type: ignore[attr-defined]
+            forget_losses(self)
+        if mode == "train" and self.optimizer is not None:  # type: ignore[attr-defined]
+            if not self.optimizer.built:  # type: ignore[attr-defined]
+                self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
+            else:
+                self._grow_optimizer()
+        if unbuilt and hasattr(self, "_post_build"):
+            self._post_build()
+
+    def _build_model(self, x: Any) -> Any:
+        try:
+            return compute_output_spec(self, x, training=False)  # type: ignore[arg-type]
+        except (ValueError, TypeError, NotImplementedError):
+            raise
+        except Exception as error:
+            raise RuntimeError(
+                f"Unable to automatically build the model {self.name!r}. "  # type: ignore[attr-defined]
+                "Please build it yourself before calling fit/evaluate/predict. A model is 'built' when its variables "
+                "have been created and its `self.built` attribute is True. Usually, calling the model on a batch of "
+                f"data is the right way to build it.\nException encountered:\n'{error}'"
+            ) from error
+
+    # -- prediction of small arrays ----------------------------------------------------------------
+    def _fast_predict(self, x: np.ndarray) -> np.ndarray | None:
+        """Predictions of one small array without adapters and callbacks; None if that way is not open."""
+        table = self.__dict__.setdefault("_fast", {})
+        key = (x.shape, x.dtype)
+        fast = table.get(key)
+        if fast is None:
+            if x.dtype.kind not in FAST_DTYPES or not x.ndim:
+                return None
+            fast = table[key] = self._make_fast(x)
+            while len(table) > MAX_FAST:
+                table.pop(next(iter(table)))
+        return fast(x) if fast else None
+
+    def _make_fast(self, x: np.ndarray) -> Any:
+        batch = utils.standardize(x, "x")
+        self._symbolic_build(batch, "predict")
+        program = self._step_program("predict", batch)
+        if isinstance(program, EagerStep) or program.written or tree.is_nested(program.prediction):
+            return False
+        if program.prediction.shape[:1] != x.shape[:1]:
+            return False
+        return FastPredict(program, batch)
+
+
+class FastPredict:
+    """A predict program whose arrays stay bound: a call copies in, runs, copies out."""
+
+    def __init__(self, program: StepProgram, batch: np.ndarray) -> None:
+        self.executable = program.executable
+        self.lock = program.executable.lock
+        self.variables = program.variables
+        self.input = np.empty(batch.shape, batch.dtype)
+        self.output = np.empty(program.prediction.shape, numpy_dtype(program.prediction.dtype))
+        self.bound: list[Any] = []
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        with self.lock:
+            np.copyto(self.input, x)
+            if self.executable.owner is not self or not self._same_values():
+                self._bind()
+            self.executable.run(1)
+            return self.output.copy()
+
+    def _same_values(self) -> bool:
+        return all(bound() is v._value for v, bound in zip(self.variables, self.bound, strict=True))
+
+    def _bind(self) -> None:
+        values = [v._value for v in self.variables]
+        self.executable.bind([self.input, *values], [self.output])
+        self.executable.owner = self
+        self.bound = [weakref.ref(a) for a in values]
+        if self.executable.stays_bound:
+            self.executable.release()
+
+
+def signature(data: Any) -> Any:
+    """A hashable description of a structure of arrays."""
+    if isinstance(data, dict):
+        return ("dict", *((k, signature(v)) for k, v in data.items()))
+    if isinstance(data, (list, tuple)):
+        return (type(data).__name__, *(signature(v) for v in data))
+    return None if data is None else (tuple(data.shape), str(data.dtype))
+
+
+def _spec(x: Any) -> Any:
+    if x is None:
+        return None
+    return KerasTensor(tuple(x.shape), dtype=x.dtype if isinstance(x.dtype, str) else x.dtype.name)

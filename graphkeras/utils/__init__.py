@@ -1,0 +1,33 @@
+"""Utilities: labels and features, progress bar, data sets of batches, names and files.
+
+Names are loaded when first used: each of them belongs to a module of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Public name -> the module that defines it.
+_NAMES = {
+    "Progbar": "graphkeras.utils.progbar",
+    "PyDataset": "graphkeras.trainers.data_adapters.py_dataset_adapter",
+    "Sequence": "graphkeras.trainers.data_adapters.py_dataset_adapter",
+    "normalize": "graphkeras.utils.numerical_utils",
+    "pack_x_y_sample_weight": "graphkeras.trainers.data_adapters.data_adapter_utils",
+    "to_categorical": "graphkeras.utils.numerical_utils",
+    "unpack_x_y_sample_weight": "graphkeras.trainers.data_adapters.data_adapter_utils",
+}
+_RENAMED = {"Sequence": "PyDataset"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_NAMES[name]), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

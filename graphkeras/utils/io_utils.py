@@ -1,0 +1,24 @@
+"""Printing for the user: one place, so that notebooks, logs and tests can redirect it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from graphkeras.core import config
+
+logger = logging.getLogger("graphkeras")
+
+
+def print_msg(message: str, line_break: bool = True) -> None:
+    """Print to stdout, or to the logger when interactive logging is off; characters that stdout lacks are replaced."""
+    if not config.is_interactive_logging_enabled():
+        logger.info(message.strip("\r\b\n"))
+        return
+    text = message + "\n" if line_break else message
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
+    sys.stdout.flush()
