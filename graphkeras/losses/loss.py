@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from graphkeras import dtype_policies, ops
@@ -53,8 +54,8 @@ class Loss:
             sample_weight: weights that broadcast to the values, or None.
         """
         mask = get_keras_mask(y_pred)
-        y_pred = tree.map_structure(lambda x: ops.convert_to_tensor(x, dtype=self.dtype), y_pred)
-        y_true = tree.map_structure(self._as_target, y_true)
+        y_pred = _convert(y_pred, lambda x: ops.convert_to_tensor(x, dtype=self.dtype))
+        y_true = _convert(y_true, self._as_target)
         values = self.call(y_true, y_pred)
         value_mask = get_keras_mask(values)
         if mask is None:
@@ -78,6 +79,13 @@ class Loss:
 
     def _obj_type(self) -> str:
         return "Loss"
+
+
+def _convert(x: Any, convert: Callable[[Any], Any]) -> Any:
+    """Each tensor of a nest converted; a nested list of Python numbers is one tensor."""
+    if isinstance(x, (list, tuple)) and all(isinstance(leaf, (int, float)) for leaf in tree.flatten(x)):
+        return convert(x)
+    return tree.map_structure(convert, x)
 
 
 def standardize_reduction(reduction: Any) -> Any:
