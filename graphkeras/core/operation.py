@@ -380,6 +380,17 @@ def _skipped(cls: type[FunctionOperation], parameter: inspect.Parameter, given: 
     return False
 
 
+def operation_home(cls: type[FunctionOperation]) -> str:
+    """The public module of an op, `graphkeras.ops.numpy` say: the module that configs name."""
+    import importlib
+
+    name = cls.function.__name__
+    for home in ("numpy", "nn", "linalg", "image", "math"):
+        if hasattr(importlib.import_module(f"graphkeras.ops.{home}"), name):
+            return f"graphkeras.ops.{home}"
+    return "graphkeras.ops.core"
+
+
 def function_operation(class_name: str) -> type | None:
     """The operation class of a public op by its class name, such as "Add"; None if there is none."""
     import graphkeras.ops  # noqa: F401  the decorators there fill the table

@@ -11,6 +11,8 @@ import inspect
 from types import FunctionType
 from typing import Any
 
+from graphkeras.core.operation import FunctionOperation, function_operation, operation_home
+
 PACKAGE = __name__.split(".")[0]
 
 # Namespaces a config may name. The ones that can read files, download or configure are not among them.
@@ -125,8 +127,9 @@ def public_name(obj: Any) -> tuple[str, str] | None:
     return None
 
 
-def file_module(module: str) -> str:
-    """The module name to write for an object that is not public: Keras's own layout for ours, else as it is."""
+def file_module(cls: type) -> str:
+    """The module name to write for a class that is not public: Keras's own layout for ours, else as it is."""
+    module = operation_home(cls) if issubclass(cls, FunctionOperation) else cls.__module__
     return f"keras.src{module[len(PACKAGE) :]}" if module.startswith(PACKAGE + ".") else module
 
 
@@ -170,6 +173,8 @@ def _not_modeling(module: str, name: str) -> str:
 
 def _find_internal(path: list[str], name: str) -> Any:
     """A class of ours that is not public, such as `keras.src.models.functional.Functional`."""
+    if path[:1] == ["ops"]:
+        return function_operation(name)
     if not path or path[0] not in NAMESPACES or not name.isidentifier():
         return None
     try:

@@ -217,7 +217,7 @@ def serialize_with_public_class(cls: type, inner_config: Any = None) -> dict[str
     if public is not None:
         module, name, registered = *public, None
     else:
-        module, name, registered = public_names.file_module(cls.__module__), cls.__name__, get_registered_name(cls)
+        module, name, registered = public_names.file_module(cls), cls.__name__, get_registered_name(cls)
     return {"module": module, "class_name": name, "config": inner_config, "registered_name": registered}
 
 
