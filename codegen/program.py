@@ -85,9 +85,13 @@ class Program:
         self._status = np.zeros(4, np.int64) if status is None else status.data
         self.groups: Sequence[Any] = ()  # of the fusion, for explain()
         self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
-        self._bound: list[weakref.ref[np.ndarray] | None] = [None] * (len(inputs) + len(outputs))
-        self._alive: list[np.ndarray | None] = [None] * len(self._bound)
-        self._unbound = len(self._bound)
+        slots = len(inputs) + len(outputs)
+        self._bound: list[Callable[[], np.ndarray | None]] = [_nothing] * slots  # weak references
+        self._alive: Sequence[np.ndarray] = ()
+        self._at: list[int] = [0] * slots  # addresses
+        numbers = {b: k for k, b in enumerate(inputs)}
+        self._donated = {k: numbers[b] for k, b in enumerate(outputs) if b in numbers}
+        self._unbound = slots - len(self._donated)
         self._build(Encoder(self._offsets).encode(self.instructions))
 
     # -- construction ------------------------------------------------------------------------------
@@ -185,22 +189,47 @@ class Program:
         """Use the memory of these arrays from now on. Arrays bound before at the same place cost next to nothing.
 
         keep: hold the arrays, so that they live as long as they are bound; False: the caller sees to it.
+        An output that takes the memory of an input (they share a Buffer) must be given as the same array.
         """
         for what, arrays, types in (("input", inputs, self._types[0]), ("output", outputs, self._types[1])):
             if len(arrays) != len(types):
                 raise ValueError(f"{self.name}: expected {len(types)} {what} arrays, received {len(arrays)}")
         first = len(self._inputs)
-        bound = self._bound
+        changed = False
         for k, array in enumerate(inputs):
-            held = bound[k]
-            if held is None or held() is not array:
-                self._bind_one("input", k, k, array, self._inputs[k], keep)
-        for k, array in enumerate(outputs, first):
-            held = bound[k]
-            if held is None or held() is not array:
-                self._bind_one("output", k - first, k, array, self._outputs[k - first], keep)
+            if self._bound[k]() is not array:
+                changed = True
+                self._bind_one("input", k, k, array, self._inputs[k])
+        for k, array in enumerate(outputs):
+            if k in self._donated:
+                self._same_memory(k, array, inputs[self._donated[k]])
+            elif self._bound[first + k]() is not array:
+                changed = True
+                self._bind_one("output", k, first + k, array, self._outputs[k])
+        self._alive = (*inputs, *outputs) if keep else ()
+        if changed and not set(self._at[:first]).isdisjoint(self._at[first:]):
+            self._refuse_overlap()
 
-    def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer, keep: bool) -> None:
+    def _same_memory(self, number: int, array: np.ndarray, source: np.ndarray) -> None:
+        if array is not source and _address(array) != _address(source):
+            raise ValueError(
+                f"{self.name}: output {number} is written over input {self._donated[number]}: "
+                "expected the same array for both, received two"
+            )
+
+    def _refuse_overlap(self) -> None:
+        first = len(self._inputs)
+        for number, address in enumerate(self._at[first:]):
+            size = self._outputs[number].nbytes
+            if address and size and number not in self._donated and address in self._at[:first]:
+                self._bound = [_nothing] * len(self._bound)
+                self._unbound = len(self._bound) - len(self._donated)
+                raise ValueError(
+                    f"{self.name}: output {number} is bound to the memory of input {self._at.index(address)}; "
+                    "pass another array, or compile the program with that output donated to that input"
+                )
+
+    def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer) -> None:
         expected = self._types[what == "output"][number]
         shape, dtype = expected if expected is not None else (None, None)
         if not isinstance(array, np.ndarray):
@@ -217,11 +246,10 @@ class Program:
             raise ValueError(f"{self.name}: {what} {number} must be contiguous and aligned; use np.ascontiguousarray")
         if what == "output" and not flags.writeable:
             raise ValueError(f"{self.name}: output {number} is read-only; pass an array that can be written")
-        if self._bound[slot] is None:
-            self._unbound -= 1
-        self._bound[slot] = weakref.ref(array)
-        self._alive[slot] = array if keep else None
-        self._place(buffer, array.__array_interface__["data"][0])
+        address = _address(array)
+        self._unbound -= self._bound[slot] is _nothing
+        self._bound[slot], self._at[slot] = weakref.ref(array), address
+        self._place(buffer, address)
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
         """Run the plan `steps` times. Same bits for any number of threads.
@@ -229,7 +257,7 @@ class Program:
         Raises KernelError when a kernel found bad data; the steps after it are not run.
         """
         if self._unbound:
-            raise RuntimeError(f"{self.name}: bind arrays to all {len(self._bound)} inputs and outputs before run()")
+            raise RuntimeError(f"{self.name}: bind arrays to all inputs and outputs before run()")
         if steps <= 0:
             return
         with runner.run_lock:
@@ -266,7 +294,7 @@ class Program:
         The bound arrays are as before afterwards.
         """
         ticks = np.zeros(len(self._rows), np.int64)
-        bound = [ref() if ref is not None else None for ref in self._bound]
+        bound = [reference() for reference in self._bound]
         saved = [a.copy() if a is not None and a.flags.writeable else None for a in bound]
         self._head[plan_codes.H_PROFILE] = ticks.ctypes.data
         try:
@@ -285,6 +313,14 @@ class Program:
         return (
             f"<Program {self.name}: {len(self.kernels)} kernels, {len(self._rows)} rows, arena {self.arena_nbytes} B>"
         )
+
+
+def _nothing() -> None:
+    """The reference of a slot that was never bound."""
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def _checked_types(what: str, buffers: Sequence[Buffer], given: Sequence[TensorType] | None) -> list[Any]:

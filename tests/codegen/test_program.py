@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 
@@ -74,6 +75,42 @@ def test_bind_refuses_read_only_outputs_and_wrong_counts() -> None:
         make().bind([fixed, fixed], [np.zeros(N, "float32")])
     with pytest.raises(RuntimeError, match="bind arrays"):
         make().run()
+
+
+def test_bind_without_keeping_holds_no_reference() -> None:
+    program = make()
+    x, y = np.ones(N, "float32"), np.zeros(N, "float32")
+    counts = sys.getrefcount(x), sys.getrefcount(y)
+    for keep, more in ((False, 0), (True, 1), (False, 0)):
+        program.bind([x], [y], keep=keep)
+        assert (sys.getrefcount(x) - counts[0], sys.getrefcount(y) - counts[1]) == (more, more)
+        program.run()
+        np.testing.assert_array_equal(y, np.full(N, 20.0))
+        y[:] = 0
+
+
+def test_donated_output_is_the_array_of_its_input() -> None:
+    x, d = Buffer(4 * N, Where.INPUT, 0), Buffer(4 * N, Where.INPUT, 1)
+    program = Program([scale(x, d, 3.0)], inputs=[x, d], outputs=[d])
+    a, b = np.ones(N, "float32"), np.zeros(N, "float32")
+    program.bind([a, b], [b])
+    program.run()
+    np.testing.assert_array_equal(b, np.full(N, 3.0))
+    with pytest.raises(ValueError, match="output 0 is written over input 1: expected the same array"):
+        program.bind([a, b], [b.copy()])
+
+
+def test_output_bound_over_an_input_is_refused() -> None:
+    x, y = np.ones(N, "float32"), np.zeros(N, "float32")
+    program = make()
+    program.bind([x], [y])
+    for arrays in ((x, x), (y, y)):
+        with pytest.raises(ValueError, match="output 0 is bound to the memory of input 0"):
+            program.bind([arrays[0]], [arrays[1]])
+        with pytest.raises(RuntimeError, match="bind arrays"):
+            program.run()
+    program.bind([y], [x])  # exchanged: fine
+    program.run()
 
 
 def test_buffer_without_a_place_is_an_error_at_once() -> None:
