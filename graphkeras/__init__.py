@@ -16,6 +16,7 @@ _NAMES = {
     "DTypePolicy": "dtype_policies",
     "FloatDTypePolicy": "dtype_policies",
     "Function": "core.function",
+    "GradientTape": "core.tape",
     "Initializer": "initializers",
     "Input": "layers.input_layer",
     "InputSpec": "layers.input_spec",
