@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes  # noqa: F401  registers the names "bfloat16" and "float8_*" with NumPy
 import numpy as np
 
 from graphkeras.core.dtypes import result_type, standardize_dtype

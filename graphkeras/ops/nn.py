@@ -65,6 +65,12 @@ from graphkeras.ops.pooling import (
 from graphkeras.ops.reduction import (
     moments,
 )
+from graphkeras.ops.windows import (
+    depth_to_space,
+    fold,
+    space_to_depth,
+    unfold,
+)
 
 __all__ = [
     "adaptive_average_pool",
@@ -76,9 +82,11 @@ __all__ = [
     "celu",
     "conv",
     "conv_transpose",
+    "depth_to_space",
     "depthwise_conv",
     "dot_product_attention",
     "elu",
+    "fold",
     "gelu",
     "glu",
     "hard_shrink",
@@ -108,6 +116,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "space_to_depth",
     "sparse_categorical_crossentropy",
     "sparse_plus",
     "sparse_sigmoid",
@@ -116,4 +125,5 @@ __all__ = [
     "swish",
     "tanh_shrink",
     "threshold",
+    "unfold",
 ]

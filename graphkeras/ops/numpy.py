@@ -74,6 +74,9 @@ from graphkeras.ops.creation import (
     zeros,
     zeros_like,
 )
+from graphkeras.ops.einsum import (
+    einsum,
+)
 from graphkeras.ops.indexing import (
     get_item,
     nonzero,
@@ -210,6 +213,9 @@ from graphkeras.ops.shaping import (
     vsplit,
     vstack,
 )
+from graphkeras.ops.signal import (
+    correlate,
+)
 from graphkeras.ops.sorting import (
     argpartition,
     argsort,
@@ -286,6 +292,7 @@ __all__ = [
     "conjugate",
     "copy",
     "corrcoef",
+    "correlate",
     "cos",
     "cosh",
     "count_nonzero",
@@ -303,6 +310,7 @@ __all__ = [
     "dot",
     "dsplit",
     "dstack",
+    "einsum",
     "empty",
     "empty_like",
     "equal",
