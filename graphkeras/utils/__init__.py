@@ -12,6 +12,7 @@ from typing import Any
 _NAMES = {
     "Progbar": "graphkeras.utils.progbar",
     "PyDataset": "graphkeras.trainers.data_adapters.py_dataset_adapter",
+    "is_keras_tensor": "graphkeras.core.keras_tensor",
     "Sequence": "graphkeras.trainers.data_adapters.py_dataset_adapter",
     "normalize": "graphkeras.utils.numerical_utils",
     "pack_x_y_sample_weight": "graphkeras.trainers.data_adapters.data_adapter_utils",
