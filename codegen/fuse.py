@@ -92,6 +92,8 @@ class Fusion:
         users = self.graph.users[node]
         if len(users) != 1 or node in self.outputs or node.type.size <= 1:
             return False
+        if users[0].op in FREE_VIEWS:  # stop_gradient is pointwise, but no kernel computes it
+            return False
         kind = get_op(users[0].op).kind
         if kind is Kind.POINTWISE:
             return squeeze(users[0].shape) == squeeze(node.shape)
