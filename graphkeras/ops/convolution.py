@@ -37,8 +37,8 @@ def window_padding(
         for n, w in zip(sizes, windows, strict=True):
             if w > n:
                 raise ValueError(
-                    f"{op}: a window of {windows} does not fit in an input of {sizes} with padding='valid'. "
-                    "Use padding='same', a smaller kernel, or a larger input"
+                    f"Computed output size would be zero or negative. {op}: a window of {windows} does not fit in an "
+                    f"input of {sizes} with padding='valid'. Use padding='same', a smaller kernel, or a larger input"
                 )
         return ((0, 0),) * len(sizes)
     if mode == "causal" and len(sizes) == 1:
