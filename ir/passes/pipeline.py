@@ -12,6 +12,7 @@ from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
 from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
+from graphkeras.ir.passes.loops import merge_scans, prune_scans
 from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
 
 Stage = Callable[[Graph], Graph]
@@ -65,6 +66,8 @@ STAGES = (
 
 def optimise(graph: Graph, claimed: Collection[str] = (), *, off: Collection[str] = ()) -> Graph:
     """Run all stages, in the bodies of control flow too; those named in `off` are left out (all but decompose)."""
+    if "loops" not in off:  # first, while the bodies are still the ones that the gradient refers to
+        graph = prune_scans(merge_scans(graph))
     graph = _map_bodies(graph, lambda body: optimise(body, claimed, off=off))
     for name in STAGES:
         if name == "decompose":
