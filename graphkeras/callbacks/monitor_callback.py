@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
-
+from graphkeras import ops
 from graphkeras.callbacks.callback import Callback
 
 
@@ -39,7 +38,7 @@ class MonitorCallback(Callback):
     def _set_monitor_op(self) -> None:
         """Find out the direction; possible once the model's metrics are built."""
         mode = self.mode if self.mode != "auto" else self._direction()
-        self.monitor_op = np.less if mode == "min" else np.greater
+        self.monitor_op = ops.less if mode == "min" else ops.greater
         self.min_delta = -abs(self.min_delta) if mode == "min" else abs(self.min_delta)
 
     def _direction(self) -> str:

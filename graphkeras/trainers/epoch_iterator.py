@@ -5,6 +5,7 @@ Whole arrays give pieces of many steps that differ only in an offset; everything
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class EpochIterator:
         x, y, sample_weight, batch_size, shuffle, class_weight: as for `fit`.
         steps_per_epoch: steps after which an epoch ends; the next one goes on from there. None: all batches.
         resident: whether whole arrays may be given to the step; False: batch by batch.
+        steps_per_execution: epochs have a multiple of so many steps.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class EpochIterator:
         shuffle: bool | str = False,
         class_weight: Any = None,
         resident: bool = True,
+        steps_per_execution: int = 1,
     ) -> None:
         cap = config.max_steps_per_epoch()
         if cap and (not steps_per_epoch or cap < steps_per_epoch):
@@ -74,6 +77,7 @@ class EpochIterator:
             self._source = _ArraySource(self.adapter)
         else:
             self._source = _StreamSource(self.adapter)
+        self._execution = steps_per_execution
         self._step = 0
         self.exhausted = False  # the last epoch ended because there was no more data
 
@@ -99,7 +103,9 @@ class EpochIterator:
 
     def next(self, limit: int) -> Work | None:
         """The next piece, of at most `limit` steps; None at the end of the epoch."""
-        left = UNLIMITED if self.steps_per_epoch is None else self.steps_per_epoch - self._step
+        left = UNLIMITED
+        if self.steps_per_epoch is not None:  # executions are never cut short by the end of an epoch
+            left = math.ceil(self.steps_per_epoch / self._execution) * self._execution - self._step
         segments: list[Segment] = []
         taken = 0
         while taken < min(limit, left):
@@ -179,20 +185,28 @@ class _StreamSource:
         self.adapter = adapter
         self._iterator: Iterator[Any] | None = None
         self._peeked: list[Any] = []
-        self.finished = True
+        self._taken = 0
+        self._ended = True
 
     def restart(self) -> None:
         if not self._peeked:
             self.close()
         if self._iterator is None:
             self._iterator = iter(self.adapter.batches())
-        self.finished = False
+        self._taken = 0
+        self._ended = False
+
+    @property
+    def finished(self) -> bool:
+        count = self.adapter.num_batches
+        return self._ended or (count is not None and self._taken >= count)
 
     def take(self, limit: int) -> Segment | None:
         batch = self._peeked.pop() if self._peeked else self._next()
         if batch is None:
-            self.finished = True
+            self._ended = True
             return None
+        self._taken += 1
         arrays = [leaf for leaf in tree.flatten(batch) if leaf is not None]
         return Segment(batch, arrays, 1, None)
 

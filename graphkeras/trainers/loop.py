@@ -206,10 +206,16 @@ class Validation:
             return (epoch + 1) % self.frequency == 0
         return epoch + 1 in self.frequency
 
-    def batches(self) -> EpochIterator:
+    def batches(self, model: Any) -> EpochIterator:
         if self._batches is None:
             self._batches = EpochIterator(
-                self.x, self.y, self.sample_weight, batch_size=self.batch_size, steps_per_epoch=self.steps
+                self.x,
+                self.y,
+                self.sample_weight,
+                batch_size=self.batch_size,
+                steps_per_epoch=self.steps,
+                resident=not model.run_eagerly,
+                steps_per_execution=model.steps_per_execution,
             )
         return self._batches
 
@@ -222,7 +228,7 @@ class Validation:
             steps=self.steps,
             callbacks=callbacks,
             return_dict=True,
-            _batches=self.batches(),
+            _batches=self.batches(model),
         )
 
 

@@ -376,6 +376,7 @@ class Trainer(OnBatch):
             shuffle=SHUFFLE_DEFAULT if shuffle is True else shuffle,
             class_weight=class_weight,
             resident=not self.run_eagerly,
+            steps_per_execution=self.steps_per_execution,
         )
         validation = None
         if validation_data is not None:
@@ -430,7 +431,7 @@ class Trainer(OnBatch):
         if kwargs:
             raise ValueError(f"Arguments not recognized: {kwargs}")
         loop.check_verbose(verbose)
-        if batches is None or self.run_eagerly:
+        if batches is None:
             batches = EpochIterator(
                 x=x,
                 y=y,
@@ -438,6 +439,7 @@ class Trainer(OnBatch):
                 batch_size=batch_size,
                 steps_per_epoch=steps,
                 resident=not self.run_eagerly,
+                steps_per_execution=self.steps_per_execution,
             )
         self._prepare("test", batches)
         if not isinstance(callbacks, CallbackList):
@@ -470,15 +472,15 @@ class Trainer(OnBatch):
             result = self._fast_predict(x)
             if result is not None:
                 return result
-        resident = not self.run_eagerly
-        batches = EpochIterator(x=x, batch_size=batch_size, steps_per_epoch=steps, resident=resident)
+        given = {"batch_size": batch_size, "steps_per_epoch": steps, "steps_per_execution": self.steps_per_execution}
+        batches = EpochIterator(x=x, **given, resident=not self.run_eagerly)
         self._prepare("predict", batches)
         if not isinstance(callbacks, CallbackList):
             callbacks = self._callbacks(callbacks, verbose, batches)
         try:
             return loop.predict(self, batches, callbacks)
         except UnbatchedOutput:
-            batches = EpochIterator(x=x, batch_size=batch_size, steps_per_epoch=steps, resident=False)
+            batches = EpochIterator(x=x, **given, resident=False)
             return loop.predict(self, batches, callbacks)
 
     def _callbacks(self, callbacks: Any, verbose: Any, batches: EpochIterator) -> CallbackList:
