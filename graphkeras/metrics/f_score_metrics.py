@@ -121,7 +121,7 @@ def _check(average: Any, beta: Any, threshold: Any) -> None:
         )
     if not isinstance(beta, float):
         raise ValueError(
-            f"Invalid `beta` argument value. It should be a Python float. Received: beta={beta} of type {type(beta)}"
+            f"Invalid `beta` argument value. It should be a Python float. Received: beta={beta} of type '{type(beta)}'"
         )
     if beta <= 0.0:
         raise ValueError(f"Invalid `beta` argument value. It should be > 0. Received: beta={beta}")
@@ -130,7 +130,7 @@ def _check(average: Any, beta: Any, threshold: Any) -> None:
     if not isinstance(threshold, float):
         raise ValueError(
             "Invalid `threshold` argument value. It should be a Python float. "
-            f"Received: threshold={threshold} of type {type(threshold)}"
+            f"Received: threshold={threshold} of type '{type(threshold)}'"
         )
     if not 0.0 < threshold <= 1.0:
         raise ValueError(

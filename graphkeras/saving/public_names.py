@@ -85,6 +85,11 @@ METRIC_FUNCTIONS = frozenset(
     ]
 )
 
+HOMES = {"SeedGenerator": ["random"]}  # defined in the core, public elsewhere
+
+# Classes that a namespace of ours offers and Keras keeps internal: files name their internal module.
+INTERNAL = frozenset({"Functional"})
+
 RENAMED = {"GroupedQueryAttention": "GroupQueryAttention"}
 
 # Functions inside allowed namespaces that are not part of a model.
@@ -116,9 +121,11 @@ def public_name(obj: Any) -> tuple[str, str] | None:
     if not module or not name or not (module == PACKAGE or module.startswith(PACKAGE + ".")):
         return None
     name = RENAMED.get(name, name)
+    if name in INTERNAL:
+        return None
     if name in ROOT and inspect.isclass(obj) and getattr(_namespace(""), name, None) is obj:
         return "keras", name
-    homes = _homes(module)
+    homes = _homes(module) or HOMES.get(name, [])
     if module.startswith(f"{PACKAGE}.losses") and name in METRIC_FUNCTIONS:
         homes.insert(0, "metrics")
     for home in homes:
@@ -149,14 +156,19 @@ def find(module: str, name: str) -> Any:
         return _find_internal(path[1:], name)
     home = ".".join(path)
     if home and home not in NAMESPACES and not home.startswith("applications."):
-        if home == "engine" or home.startswith("engine."):  # Keras 2 files: keras.engine.sequential.Sequential
-            return _acceptable(getattr(_namespace("models"), name, None) or getattr(_namespace("layers"), name, None))
+        if path[0] == "engine":
+            return _from_keras_2(name)
         if home.split(".")[0] in NAMESPACES:  # an older internal path: keras.layers.core.dense
             return _acceptable(getattr(_namespace(home.split(".")[0]), name, None))
         raise ValueError(_not_modeling(module, name))
     if name in NOT_MODELING:
         raise ValueError(_not_modeling(module, name))
     return _acceptable(getattr(_namespace(home), name, None))
+
+
+def _from_keras_2(name: str) -> Any:
+    """Keras 2 had models and the base layer in `keras.engine`."""
+    return _acceptable(getattr(_namespace("models"), name, None) or getattr(_namespace("layers"), name, None))
 
 
 def _acceptable(obj: Any) -> Any:
@@ -175,6 +187,8 @@ def _find_internal(path: list[str], name: str) -> Any:
     """A class of ours that is not public, such as `keras.src.models.functional.Functional`."""
     if path[:1] == ["ops"]:
         return function_operation(name)
+    if path[:1] == ["engine"]:
+        return _from_keras_2(name)
     if not path or path[0] not in NAMESPACES or not name.isidentifier():
         return None
     try:

@@ -289,6 +289,8 @@ def _from_module_objects(config: Any, table: dict[str, Any], custom: dict[str, A
             )
     else:
         name = config
+    if isinstance(config, dict) and config["class_name"] != "function" and name not in table and config.get("module"):
+        return deserialize_keras_object({"config": {}, **config}, custom, safe_mode)
     if not isinstance(name, str) or name not in table:
         return name
     found = table[name]
@@ -330,7 +332,7 @@ def _read_special(kind: str, inner: dict[str, Any], custom: dict[str, Any], safe
 def _read_function(config: dict[str, Any], custom: dict[str, Any]) -> Any:
     name, module = config["config"], config.get("module")
     if not isinstance(name, str):
-        raise TypeError(f"Expected 'config' of a function to be its name, received {name!r}. Full config: {config}")
+        raise TypeError(f"Expected 'config' to be a non-null str, a function's name; received {name!r}. In: {config}")
     found = get_registered_object(name, custom)
     if found is None and module and public_names.is_own(module):
         found = public_names.find(module, name)
@@ -362,8 +364,8 @@ def _refuse_registered_name(config: dict[str, Any], name: str, found: Any) -> No
     registered = config.get("registered_name")
     if found is not None and registered and registered not in (name, config["class_name"]):
         raise ValueError(
-            f"`registered_name={registered!r}` was provided in the config, but {config.get('module')}.{name} is "
-            f"built in and has no registered name. Remove `registered_name` from the config: {config}"
+            f"`registered_name={registered!r}` was provided in the config, but {config.get('module')}.{name} "
+            f"resolved to a Keras built-in, which has no registered name. Remove `registered_name` from: {config}"
         )
 
 
