@@ -41,6 +41,8 @@ def get_item(x: Any, key: Any) -> Any:
     >>> ops.get_item(ops.arange(5), slice(None, None, -2))  # [4, 2, 0]
     """
     x = to_tensor(x)
+    if isinstance(key, list) and any(k is None or k is Ellipsis or isinstance(k, builtins.slice) for k in key):
+        key = tuple(key)  # a tuple that went through JSON
     if not x.is_traced and _plain(key):
         return Tensor(np.asarray(x.numpy()[key]))
     items = _full_key(key, x.shape)
