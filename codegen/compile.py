@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from graphkeras.codegen import flags, report
 from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Int, Kernel, View, Where, contiguous_strides
 from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
 from graphkeras.codegen.memory import bodies, plan_memory
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
-from graphkeras.ir.passes.pipeline import optimise
+from graphkeras.ir.passes.pipeline import STAGES, optimise
 
 
 def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fuse: bool = True) -> Program:
@@ -20,11 +22,18 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     aliases: output index -> input index whose memory the output takes (state updated in place).
     Raises LoweringError where an op has no native kernel (linear algebra, FFT); the interpreter runs such graphs.
     """
-    graph = optimise(graph, claimed=())
+    started = time.perf_counter()
+    off = flags.PASSES.value
+    if not off <= {*STAGES, "fuse"}:
+        raise ValueError(
+            f"GRAPHKERAS_PASSES: expected stages among {', '.join(dict.fromkeys(STAGES))}, fuse; "
+            f"received {', '.join(sorted(off))}"
+        )
+    graph = optimise(graph, claimed=(), off=off)
     unknown = can_lower(graph)
     if unknown is not None:
         raise LoweringError(f"op {unknown.op!r} in layer {unknown.origin} has no native kernel")
-    ctx = Lowering(fuse=fuse)
+    ctx = Lowering(fuse=fuse and "fuse" not in off)
     inputs = [_bound(n.type.shape, n.dtype, Where.INPUT, k, n.attrs["name"]) for k, n in enumerate(graph.inputs)]
     outputs: list[View] = []
     for k, node in enumerate(graph.outputs):
@@ -54,6 +63,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
         name=graph.name,
     )
     program.groups = ctx.groups
+    report.compiled(program, graph, time.perf_counter() - started)
     return program
 
 
@@ -64,8 +74,8 @@ def _explain(status: tuple[int, int, int, int], nodes: Mapping[int, Node]) -> st
     where = f"layer {node.origin}" if node is not None and node.origin.layer else "the compiled step"
     op = node.op if node is not None else "a kernel"
     return (
-        f"In {where}, {op!r} received the index {value}, but only 0 to {extent - 1} exist. Check the data (labels, token ids) "
-        f"against the size of the table: an Embedding needs input_dim of at least {value + 1}."
+        f"In {where}, {op!r} received the index {value}, but only 0 to {extent - 1} exist. Check the data (labels, "
+        f"token ids) against the size of the table: an Embedding needs input_dim of at least {value + 1}."
     )
 
 

@@ -122,6 +122,7 @@ class Program:
         self._head[plan_codes.H_STATUS] = self._status.ctypes.data
         self._head[plan_codes.H_CLOCK] = getattr(time, "CLOCK_MONOTONIC", 1)
         self._head_address = self._head.ctypes.data
+        self._use_ticks(None)
         self._arena_address = -1
         self._scratch_addresses: list[int] = []
         for buffer, address in self._constants:
@@ -260,6 +261,7 @@ class Program:
             raise RuntimeError(f"{self.name}: bind arrays to all inputs and outputs before run()")
         if steps <= 0:
             return
+        self._steps_measured += steps
         with runner.run_lock:
             count = self._threads(steps) if threads is None else max(1, threads) if self._code.parallel else 1
             self._settle(count)
@@ -293,21 +295,39 @@ class Program:
 
         The bound arrays are as before afterwards.
         """
-        ticks = np.zeros(len(self._rows), np.int64)
         bound = [reference() for reference in self._bound]
         saved = [a.copy() if a is not None and a.flags.writeable else None for a in bound]
-        self._head[plan_codes.H_PROFILE] = ticks.ctypes.data
+        kept = self._ticks
+        self.keep_profile()
         try:
             self.run(repeats, threads)
+            measured = self.measured()
         finally:
-            self._head[plan_codes.H_PROFILE] = 0
+            self._use_ticks(kept)
             for array, old in zip(bound, saved, strict=True):
                 if array is not None and old is not None:
                     array[...] = old
-        return [
-            Timing(call.kernel.name, ticks[row] / repeats * 1e-9, call.kernel.flops, call.kernel.nbytes)
-            for row, call in self._code.calls.items()
-        ]
+        pairs = zip(self.kernels_run, measured, strict=True)
+        return [Timing(kernel.name, seconds, kernel.flops, kernel.nbytes) for kernel, seconds in pairs]
+
+    @property
+    def kernels_run(self) -> list[Kernel]:
+        """The kernels that have work, in the order of `measured`."""
+        return [call.kernel for call in self._code.calls.values()]
+
+    def keep_profile(self) -> None:
+        """Measure every run from now on; costs some 50 ns per kernel."""
+        self._use_ticks(np.zeros(len(self._rows), np.int64))
+
+    def measured(self) -> list[float]:
+        """Seconds per step in each of `kernels_run` since `keep_profile` (0 before)."""
+        if self._ticks is None or not self._steps_measured:
+            return [0.0] * len(self._code.calls)
+        return [float(self._ticks[row]) * 1e-9 / self._steps_measured for row in self._code.calls]
+
+    def _use_ticks(self, ticks: np.ndarray | None) -> None:
+        self._ticks, self._steps_measured = ticks, 0
+        self._head[plan_codes.H_PROFILE] = 0 if ticks is None else ticks.ctypes.data
 
     def __repr__(self) -> str:
         return (
