@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphkeras.codegen.kernel import Arg, Buffer, Int, Ptr, Scratch, View
+from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Kernel, Ptr, Scratch, View
 from graphkeras.codegen.writer import Writer
+from graphkeras.ir.node import Node
+from graphkeras.ir.types import numpy_dtype
 
 HEADER = "from graphkeras.codegen.cpu.support import *"
 
@@ -30,11 +32,15 @@ class Params:
     def scratch(self, name: str, count: int, dtype: str) -> None:
         """Private memory of the thread, `count` elements."""
         self._lines.append(f"{name} = ptr_{dtype}(args, {len(self.args)})")
-        self.args.append(Scratch(max(64, count * (8 if dtype in ("float64", "int64") else 4))))
+        self.args.append(Scratch(max(64, count * numpy_dtype(dtype).itemsize)))
 
     def int(self, name: str, value: int) -> None:
         self._lines.append(f"{name} = int_arg(args, {len(self.args)})")
         self.args.append(Int(int(value)))
+
+    def float(self, name: str, value: float) -> None:
+        self._lines.append(f"{name} = float_arg(args, {len(self.args)})")
+        self.args.append(Float(value))
 
     def ints(self, **values: int) -> None:
         for name, value in values.items():
@@ -77,3 +83,26 @@ def divide(w: Writer, index: str, extents: Sequence[str], parts: Sequence[str]) 
         w.line(f"{part}_rest = {rest} // {extent}")
         rest = f"{part}_rest"
     w.line(f"{parts[0]} = {rest}")
+
+
+def small_kernel(
+    name: str, head: str, params: Params, body: Sequence[str], extent: int, chunk: int, node: Node, nbytes: float = 0.0
+) -> Kernel:
+    """A kernel written out by hand: `body` are the lines of `kernel(args, lo, hi)` after the arguments."""
+    w = Writer()
+    comment(w, head)
+    w.line(HEADER)
+    w.line()
+    w.line()
+    with w.block("def kernel(args, lo, hi)"):
+        params.declare(w)
+        for line in body:
+            w.line(line)
+    reads, writes = tuple(dict.fromkeys(params.reads)), tuple(dict.fromkeys(params.writes))
+    args = tuple(params.args)
+    return Kernel(name, w.text(), args, extent, max(1, chunk), reads, writes, 0.0, nbytes, (node,))
+
+
+def rows_per_chunk(elements: int) -> int:
+    """Work items of `elements` elements each that make a chunk of about ten microseconds."""
+    return max(1, 16384 // max(1, elements))
