@@ -123,7 +123,7 @@ def _lattice_name(dtype: Any) -> str:
         return dtype.__name__
     name = standardize_dtype(dtype)
     if name in FLOAT8_TYPES:
-        raise ValueError(f"There is no implicit conversion from {name}: cast it to another dtype first.")
+        raise ValueError(f"There is no implicit conversions from float8 dtypes to others: cast {name} explicitly.")
     if name not in _GROWS:
         raise ValueError(f"dtype {name!r} takes no part in type promotion; expected a number or bool dtype.")
     return name

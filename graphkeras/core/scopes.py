@@ -135,13 +135,14 @@ class StatelessScope:
         for variable, value in state_mapping or ():
             if not isinstance(variable, Variable):
                 raise ValueError(
-                    "StatelessScope: the first of each pair in `state_mapping` must be a Variable. "
-                    f"Received: {variable!r} (of type {type(variable)})"
+                    "Invalid reference variable in StatelessScope: all keys in argument `mapping` must be Variable "
+                    f"instances. Received: {variable!r} (of type {type(variable)})"
                 )
             value = convert_to_tensor(value, dtype=variable._dtype)
             if tuple(value.shape) != tuple(variable.shape):
                 raise ValueError(
-                    f"StatelessScope: the value of variable {variable.path!r} must have the variable's shape "
+                    "Invalid variable value in StatelessScope: all values in argument `mapping` must be tensors with a "
+                    f"shape that matches the corresponding variable shape. Variable {variable.path!r} has shape "
                     f"{variable.shape}. Received a value of shape {tuple(value.shape)}."
                 )
             self.state_mapping[id(variable)] = value

@@ -41,7 +41,7 @@ class SeedGenerator:
     def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
         kwargs.pop("backend", None)
         if kwargs:
-            raise ValueError(f"SeedGenerator received unrecognized keyword arguments: {kwargs}")
+            raise ValueError(f"Unrecognized keyword arguments passed to SeedGenerator: {kwargs}")
         self.name = name or auto_name(type(self).__name__)
         self._initial_seed = seed
         if seed is None:
@@ -68,6 +68,9 @@ class SeedGenerator:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
         return cls(**config)
+
+
+SeedGenerator.__module__ = "graphkeras.random"  # its public home, which configs name
 
 
 def make_default_seed() -> int:

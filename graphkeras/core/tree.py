@@ -72,7 +72,20 @@ def _same_level(a: Any, b: Any) -> bool:
 
 
 def _mismatch(a: Any, b: Any) -> ValueError:
-    return ValueError(f"the structures do not have the same nested structure. Expected: {a!r}. Received: {b!r}")
+    kinds = [_kind(s) for s in (a, b)]
+    arity = ""
+    if kinds[0] == kinds[1] and is_nested(a):
+        arity = f" Arity mismatch: expected {len(a)} elements, received {len(b)}."
+    return ValueError(
+        f"Structures don't have the same nested structure.{arity} Expected {kinds[0]}: {a!r}. "
+        f"Received {kinds[1]}: {b!r}"
+    )
+
+
+def _kind(structure: Any) -> str:
+    if hasattr(structure, "_fields"):
+        return f"a namedtuple {type(structure).__name__}"
+    return f"a {type(structure).__name__}" if is_nested(structure) else "a leaf"
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -175,12 +188,14 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     """The leaves of `flat_sequence` in the form of `structure`; the inverse of `flatten`."""
     if isinstance(flat_sequence, (str, bytes)) or not hasattr(flat_sequence, "__iter__"):
         raise TypeError(
-            f"`flat_sequence` must be a sequence. Received: {flat_sequence!r} (of type {type(flat_sequence)})"
+            f"`flat_sequence` must be an iterable. Received: {flat_sequence!r} (of type {type(flat_sequence)})"
         )
     leaves = list(flat_sequence)
     expected = len(flatten(structure))
     if len(leaves) != expected:
-        raise ValueError(f"the structure has {expected} leaves, received a sequence of {len(leaves)}: {leaves!r}")
+        raise ValueError(
+            f"the sequence has a wrong number of leaves: expected {expected}, received {len(leaves)}: {leaves!r}"
+        )
     source = iter(leaves)
     return _map(lambda _: next(source), (structure,), True)
 

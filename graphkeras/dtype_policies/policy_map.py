@@ -27,7 +27,8 @@ class DTypePolicyMap(DTypePolicy, MutableMapping):
             raise ValueError("`default_policy` cannot be a `DTypePolicyMap`.")
         if policy_map is not None and not isinstance(policy_map, dict):
             raise TypeError(
-                f"`policy_map` must be a dict. Received: policy_map={policy_map} (of type {type(policy_map)})"
+                f"If specified, `policy_map` must be a dict. Received: policy_map={policy_map} "
+                f"(of type {type(policy_map)})"
             )
         self._default_policy_arg = default_policy
         self._default_policy = get(default_policy)
@@ -59,7 +60,7 @@ class DTypePolicyMap(DTypePolicy, MutableMapping):
     def __getitem__(self, key: str) -> DTypePolicy:
         if key in self._policy_map:
             return self._policy_map[key]
-        matching = [k for k in self._policy_map if re.search(k, key)]
+        matching = [k for k in self._policy_map if re.fullmatch(k, key)]
         if len(matching) > 1:
             raise ValueError(
                 f"Path '{key}' matches multiple dtype policy specification keys: {matching}. Please make sure each "

@@ -74,7 +74,8 @@ class _BlockPolicy(QuantizedDTypePolicy):
     def __init__(self, mode: str, source_name: str | None = None) -> None:
         head, values = _block_parts(mode, self.EXPECTED)
         if self.BITS and values[0] not in self.BITS:
-            raise ValueError(f"Invalid weight_bits in mode: expected one of {self.BITS}. Received: mode={mode!r}")
+            only = f"{type(self).__name__} only supports {', '.join(f'{b}-bit' for b in self.BITS)} weights"
+            raise ValueError(f"Invalid weight_bits in mode: {only}. Received: mode={mode!r}")
         super().__init__(mode=head, source_name=source_name)
         self._name = f"{mode}_from_{self._source_name}"
         self._full_mode = mode

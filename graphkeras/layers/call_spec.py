@@ -95,11 +95,15 @@ def shapes_for(fn: Callable[..., Any], spec: CallSpec, class_name: str) -> dict[
     for name in names:
         argument = name.removesuffix("_shape")
         if name == argument or argument not in spec.arguments:
-            what = "does not end in `_shape`" if name == argument else f"names no argument `{argument}` of `call()`"
+            what = (
+                "which does not end in `_shape`"
+                if name == argument
+                else f"but `call()` does not have argument `{argument}`"
+            )
             raise ValueError(
                 f"For a `{fn.__name__}()` method with more than one argument, all arguments should have a `_shape` "
                 f"suffix and match an argument from `call()`. E.g. `{fn.__name__}(self, foo_shape, bar_shape)`. "
-                f"For layer '{class_name}', received `{fn.__name__}()` argument `{name}`, which {what}."
+                f"For layer '{class_name}', received `{fn.__name__}()` argument `{name}`, {what}."
             )
     return {n: shapes[n] for n in names if n in shapes}
 

@@ -46,13 +46,13 @@ class InputLayer(Layer):
         batch_shape = kwargs.pop("batch_input_shape", batch_shape)
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments passed to InputLayer: {kwargs}")
-        if sparse or ragged:
-            raise ValueError(f"Input '{self.name}': graphkeras has dense tensors only; use sparse=False, ragged=False.")
         if input_tensor is not None:
-            _check_tensor(input_tensor, shape, batch_size, batch_shape, dtype)
+            _check_tensor(input_tensor, shape, batch_size, batch_shape, dtype, sparse)
             batch_shape, dtype = input_tensor.shape, input_tensor.dtype
         else:
             batch_shape = _batch_shape(shape, batch_size, batch_shape)
+        if sparse or ragged:
+            raise ValueError(f"Input '{self.name}': graphkeras has dense tensors only; use sparse=False, ragged=False.")
         self.__dict__["_batch_shape"] = standardize_shape(batch_shape)
         self._dtype = standardize_dtype(dtype)
         self.sparse = bool(sparse)
@@ -91,7 +91,7 @@ def _batch_shape(shape: Any, batch_size: int | None, batch_shape: Any) -> Any:
     return (batch_size, *standardize_shape(shape))
 
 
-def _check_tensor(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dtype: Any) -> None:
+def _check_tensor(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dtype: Any, sparse: Any) -> None:
     """Arguments given together with `input_tensor` must agree with it."""
     if not isinstance(tensor, KerasTensor):
         raise ValueError(
@@ -102,6 +102,7 @@ def _check_tensor(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dt
         "batch_size": (batch_size, tensor.shape[0] if tensor.shape else None),
         "shape": (None if shape is None else tuple(shape), tensor.shape[1:]),
         "batch_shape": (None if batch_shape is None else tuple(batch_shape), tensor.shape),
+        "sparse": (sparse, tensor.sparse) if isinstance(tensor, KerasTensor) else (None, None),
         "dtype": (None if dtype is None else standardize_dtype(dtype), tensor.dtype),
     }
     for name, (given, has) in found.items():

@@ -15,7 +15,7 @@ from graphkeras.core.introspect import default, is_default
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
 from graphkeras.core.operation import Node, Operation
-from graphkeras.core.scopes import AutocastScope, StatelessScope, current_path, get_autocast_scope, name_scope
+from graphkeras.core.scopes import AutocastScope, StatelessScope, current_path, get_autocast_scope, name_scope, remat
 from graphkeras.core.spec import compute_output_spec
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import origin
@@ -435,21 +435,30 @@ class Layer(LayerState, Operation):
             raise RuntimeError(f"Cannot add call-context args to layer '{self.name}' after it has been called.")
         self._call_context_args.update(names)
 
+    def rematerialized_call(self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """`layer_call`, with the request to recompute its results in the backward pass if a RematScope asked for it."""
+        mode = self._remat_mode
+        if mode is None or (mode.mode == "list_of_layers" and self.name not in mode.layer_names):
+            return layer_call
+        return remat(layer_call)
+
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
         return self.compute_output_spec(*args, **kwargs)  # `__call__` records the node
 
+    @default
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The computation. To be implemented by subclasses."""
-        raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call()` method implemented.")
+        raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call` method implemented.")
 
     # -- shapes ------------------------------------------------------------------------------------
     @default
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The shape of the output for a shape of the input. Inferred by tracing `call` unless overridden."""
-        if is_default(self.compute_output_spec) and (args or kwargs):
+        if is_default(self.compute_output_spec) and not is_default(self.call) and (args or kwargs):
             return self._traced_output_shape(*args, **kwargs)
         raise NotImplementedError(
-            f"Layer {type(self).__name__} should implement `def compute_output_shape(self, input_shape)`."
+            f"Layer {type(self).__name__} does not have a `compute_output_shape` method implemented. "
+            "Should implement `def compute_output_shape(self, input_shape)`."
         )
 
     def _traced_output_shape(self, *args: Any, **kwargs: Any) -> Any:

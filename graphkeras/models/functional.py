@@ -123,7 +123,7 @@ class Functional(Function, Model):
         return unpack_singleton(outputs)
 
     def compute_output_spec(self, inputs: Any, training: Any = None, mask: Any = None, **kwargs: Any) -> Any:
-        flat = self._arrange_inputs(inputs)
+        flat = self._arrange_inputs(inputs, warn=False)
         for x, reference in zip(flat, self._inputs, strict=True):
             if x is not None:
                 _check_shape(self, x, reference)
@@ -173,14 +173,15 @@ class Functional(Function, Model):
             set_keras_mask(x, mask)
         return x
 
-    def _arrange_inputs(self, inputs: Any) -> list[Any]:
+    def _arrange_inputs(self, inputs: Any, warn: bool = True) -> list[Any]:
         """The values in the order of `self.inputs`: by position, or by name from a dict."""
         struct = self._inputs_struct
         if isinstance(inputs, dict) and (keys := self._input_keys()) is not None:
             missing = [k for k, x in zip(keys, self._inputs, strict=True) if k not in inputs and not _is_optional(x)]
             if missing:
                 raise ValueError(f"{self._mismatch(inputs)}\nMissing: {missing}")
-            if extra := [k for k in inputs if k not in keys]:
+            extra = [k for k in inputs if k not in keys]
+            if extra and warn:
                 warnings.warn(f"{self._mismatch(inputs)}\nNot used: {extra}", stacklevel=5)
             return [inputs.get(k) for k in keys]
         flat = tree.flatten(inputs)

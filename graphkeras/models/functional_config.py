@@ -95,10 +95,19 @@ def functional_from_config(cls: type, config: dict[str, Any], custom_objects: An
     return cls(inputs=find(inputs), outputs=find(outputs), name=name, trainable=trainable, **config)
 
 
-def _make_layer(config: dict[str, Any], custom_objects: Any) -> Any:
+def layer_from_config(config: dict[str, Any], custom_objects: Any) -> Any:
+    """A layer or a nested model. Configs of Keras 2 name no module."""
     from graphkeras.saving import deserialize_keras_object
 
-    layer = deserialize_keras_object(config, custom_objects=custom_objects)
+    if "module" not in config:
+        name = config["class_name"]
+        home = "keras.models" if name in ("Functional", "Model", "Sequential") else "keras.layers"
+        config = {**config, "module": home, "registered_name": name}
+    return deserialize_keras_object(config, custom_objects=custom_objects)
+
+
+def _make_layer(config: dict[str, Any], custom_objects: Any) -> Any:
+    layer = layer_from_config(config, custom_objects)
     if not isinstance(layer, Operation):
         raise ValueError(f"Expected a layer or an operation in the model's config, got {layer} (of type {type(layer)})")
     return layer

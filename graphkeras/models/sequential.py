@@ -223,7 +223,7 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        from graphkeras.saving import deserialize_keras_object
+        from graphkeras.models.functional_config import layer_from_config
 
         if "name" not in config or "layers" not in config:
             raise ValueError(
@@ -232,7 +232,7 @@ class Sequential(Model):
             )
         model = cls(name=config["name"])
         for layer_config in config["layers"]:
-            model.add(deserialize_keras_object(layer_config, custom_objects=custom_objects))
+            model.add(layer_from_config(layer_config, custom_objects))
         shape = config.get("build_input_shape")
         if model._functional is None and shape and isinstance(shape, (tuple, list)):
             model.build(shape)
