@@ -175,6 +175,8 @@ class Fusion:
         return reason
 
     def _kinds(self, old: Group, new: Group) -> str | None:
+        if _is_update(old) != _is_update(new):
+            return "state updates run as one launch for all weights"
         if old.kind == "template" and new.kind == "template":
             return "two products or gathers do not share a kernel"
         if old.kind == "template":
@@ -183,8 +185,6 @@ class Fusion:
                 return f"{old.anchor.op} takes no epilogue"
             if new.kind != "map":
                 return "a reduction does not follow a product inside one kernel"
-            if any(n.origin.phase == "update" for n in new.nodes):
-                return "state updates run as one launch for all weights"
         if new.kind == "template" and old.kind != "map":
             return "only pointwise work joins a product"
         if old.axes and new.axes and (old.space != new.space or old.axes != new.axes):
@@ -339,6 +339,10 @@ class Fusion:
         if len(order) != len(self._all):
             raise AssertionError("fusion made a cycle")
         return order
+
+
+def _is_update(group: Group) -> bool:
+    return group.nodes[-1].origin.phase == "update"
 
 
 def _between(g: Group, a: Group, b: Group) -> bool:

@@ -58,9 +58,10 @@ def gradients(
             if ct is None:
                 continue
             pulled = _pull(b, node, ct)
-        for source, grad in zip(node.inputs, pulled, strict=True):
-            if grad is not None and source in active and _is_differentiable(source):
-                _accumulate(b, sums, source, unbroadcast(b, grad, source.type))
+        with b.origin(node.origin._replace(phase="backward")):
+            for source, grad in zip(node.inputs, pulled, strict=True):
+                if grad is not None and source in active and _is_differentiable(source):
+                    _accumulate(b, sums, source, unbroadcast(b, grad, source.type))
     return [sums.get(w) for w in wrt]
 
 

@@ -19,6 +19,7 @@ from graphkeras.core import tree
 from graphkeras.core.config import floatx
 from graphkeras.core.naming import auto_name
 from graphkeras.core.scopes import StatelessScope, name_scope
+from graphkeras.core.trace import origin
 from graphkeras.core.variable import Variable
 from graphkeras.optimizers.clipping import clip_by_global_norm, clip_by_norm
 from graphkeras.optimizers.conditional import assign_where
@@ -269,7 +270,7 @@ class Optimizer:
         if len(grads) == 0:
             return
         variables = self._variables_for(grads, trainable_variables)
-        with name_scope(self.name, caller=self):
+        with name_scope(self.name, caller=self), origin(layer=self.name, phase="update"):
             grads, variables = self._filter_empty_gradients(grads, variables)
             grads, variables = self._overwrite_variables_directly_with_gradients(grads, variables)
             if grads:
