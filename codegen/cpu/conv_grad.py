@@ -3,9 +3,9 @@
 dw[t, c, o] = sum over images n and output pixels p of x[n, p * stride + t * dilation - low, c] * dy[n, p, o]
 
 is a product whose rows are (tap, channel) pairs, a table of places in x, and whose depth is (images, pixels), loop
-levels of the tile. The depth is walked in *units*: a few images, or a band of rows of one, whose piece of x (with the zeros
-around it) fits the cache. Items are a run of units times a block of rows; each run has its own partial sums, which a
-second kernel adds in order, so that results do not depend on the threads.
+levels of the tile. The depth is walked in *units*: a few images, or a band of rows of one, whose piece of x (with the
+zeros around it) fits the cache. Items are a run of units times a block of rows; each run has its own partial sums,
+which a second kernel adds in order, so that results do not depend on the threads.
 """
 
 from __future__ import annotations
@@ -203,13 +203,11 @@ class KernelGradPrinter(WindowPrinter):
             words += ["rows" if i == 0 else f"count{i}", f"stride{i} * x_step{i}", f"dy_step{i}"]
         x_at, column = ("j0", "j0") if c.depthwise else ("g * cin", "g * columns + j0")
         source = "piece" if self.padded else "x"
-        with w.block("for g in range(groups)"), w.block(f"for j0 in range(0, columns, {self.panel})"):
-            with w.block(f"for i in range(0, tile_rows, {self.mr})"):
-                w.line(
-                    f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, i), shift(dy, dy_unit + {column}), x_rows,"
-                )
-                w.line(f"     shift(dw, {column}), shift(w_rows, i), tile_rows - i, columns - j0, unit - first_unit,")
-                w.line(f"     ({', '.join(words)}))")
+        groups, panels = w.block("for g in range(groups)"), w.block(f"for j0 in range(0, columns, {self.panel})")
+        with groups, panels, w.block(f"for i in range(0, tile_rows, {self.mr})"):
+            w.line(f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, i),")
+            w.line(f"     shift(dy, dy_unit + {column}), x_rows, shift(dw, {column}), shift(w_rows, i),")
+            w.line(f"     tile_rows - i, columns - j0, unit - first_unit, ({', '.join(words)}))")
 
 
 def _rows_of_tile(rows: int) -> int:

@@ -151,7 +151,8 @@ def _start(ctx: Lowering, node: Node) -> tuple[View, View, View]:
     return raw(place, node), place, raw(updates, node)
 
 
-def _finish(ctx: Lowering, node: Node, y: View, place: View) -> None:
+def finish_half(ctx: Lowering, node: Node, y: View, place: View) -> None:
+    """Round a float32 result to the half float it stands for."""
     if place.dtype not in HALF or y.dtype in HALF:
         return
     params = Params()
@@ -179,7 +180,7 @@ def lower_scatter(ctx: Lowering, group: Group) -> None:
     outer, extent, inner = split(y.shape, node.attrs["axis"] % len(y.shape))
     count = math.prod(indices.shape)
     if count == 0:
-        return _finish(ctx, node, y, place)
+        return finish_half(ctx, node, y, place)
     params = Params()
     params.target("y", y)
     params.source("indices", indices)
@@ -205,7 +206,7 @@ def lower_scatter(ctx: Lowering, group: Group) -> None:
     items, moved = outer * blocks, 3.0 * outer * count * inner * y.itemsize
     chunk = items if outer * count * inner <= 16384 else rows_per_chunk(count * columns)
     ctx.launch(small_kernel("scatter_" + combine, head, params, body, items, chunk, node, moved))
-    _finish(ctx, node, y, place)
+    finish_half(ctx, node, y, place)
 
 
 @lowers("scatter_along_axis")
@@ -237,7 +238,7 @@ def lower_scatter_along_axis(ctx: Lowering, group: Group) -> None:
         moved = 3.0 * outer * count * inner * y.itemsize
         chunk = rows_per_chunk(4 * count * inner)
         ctx.launch(small_kernel("scatter_along_axis_" + combine, head, params, body, outer, chunk, node, moved))
-    _finish(ctx, node, y, place)
+    finish_half(ctx, node, y, place)
 
 
 # -- boxes ----------------------------------------------------------------------------------------------

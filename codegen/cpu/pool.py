@@ -1,1 +1,277 @@
-"""Templates, being written."""
+"""Pooling, channels last: every inner loop runs over the channels of one pixel.
+
+Forward and the gradient of the sum are gathers: an item is one row of (one image of) the result. The gradient of the
+maximum writes where the first maximum of each window was found; windows may overlap, so an item is a whole image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphkeras.codegen.cpu.contract import widened
+from graphkeras.codegen.cpu.gather import finish_half
+from graphkeras.codegen.cpu.handler import CpuHandler
+from graphkeras.codegen.cpu.params import Params, rows_per_chunk, small_kernel
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.kernel import View
+from graphkeras.codegen.lower import Lowering, lowers
+from graphkeras.ir.body import lowest
+from graphkeras.ir.node import Node
+
+HALF = ("float16", "bfloat16")
+UNROLLED = 16  # windows of up to so many taps are written out where they lie inside
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Extents of one pooling: big (the input's side) and small (the result's side) per spatial axis."""
+
+    big: tuple[int, ...]
+    small: tuple[int, ...]
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    low: tuple[int, ...]
+    channels: int
+    images: int
+
+    @classmethod
+    def of(cls, node: Node, big: tuple[int, ...], small: tuple[int, ...]) -> Pool:
+        at = node.attrs
+        low = tuple(lo for lo, _ in at["padding"])
+        return cls(big[1:-1], small[1:-1], tuple(at["window"]), tuple(at["strides"]), low, big[-1], big[0])
+
+    @property
+    def rank(self) -> int:
+        return len(self.big)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.window)
+
+    def declare(self, params: Params) -> None:
+        params.ints(images=self.images)
+        params.table("big", self.big)
+        params.table("small", self.small)
+        for i, (k, s) in enumerate(zip(self.window, self.strides, strict=True)):
+            params.literal(f"window{i}", k)
+            params.literal(f"stride{i}", s)
+        params.table("low", self.low)
+        (params.literal if self.channels <= 512 else params.int)("channels", self.channels)
+
+
+def _operand(ctx: Lowering, node: Node, which: int) -> View:
+    """A contiguous input; half floats as float32."""
+    source = node.inputs[which]
+    return widened(ctx, ctx.view(source)) if source.dtype in HALF else ctx.contiguous(source)
+
+
+def _result(ctx: Lowering, node: Node) -> tuple[View, View]:
+    """(where the kernel writes, where the value belongs): half floats pass through float32."""
+    place = ctx.output(node)
+    return (ctx.new(place.shape, "float32", node.op) if node.dtype in HALF else place), place
+
+
+def _nested(heads: Sequence[str], inner: Sequence[str], depth: int = 0) -> list[str]:
+    """Lines of nested loops around `inner`."""
+    lines = ["    " * (depth + i) + head + ":" for i, head in enumerate(heads)]
+    return lines + ["    " * (depth + len(heads)) + line for line in inner]
+
+
+def _flat(names: Sequence[str], extents: Sequence[str]) -> str:
+    text = names[0]
+    for name, extent in zip(names[1:], extents[1:], strict=True):
+        text = f"({text}) * {extent} + {name}"
+    return text
+
+
+# -- forward --------------------------------------------------------------------------------------------
+@lowers("pool_max", "pool_sum")
+def lower_pool(ctx: Lowering, group: Group) -> None:
+    node = group.anchor
+    x = _operand(ctx, node, 0)
+    y, place = _result(ctx, node)
+    p = Pool.of(node, x.shape, y.shape)
+    params = Params()
+    params.source("x", x)
+    params.target("y", y)
+    p.declare(params)
+    largest = node.op == "pool_max"
+    join = (lambda a, b: f"maximum({a}, {b})") if largest else (lambda a, b: f"{x.dtype}({a} + {b})")
+    empty = CpuHandler.literal(lowest(x.dtype) if largest else 0, x.dtype)
+    lines = [
+        "for item in range(lo, hi):",
+        "    image = item // small0",
+        "    o0 = item % small0",
+        *("    " + line for line in _row_of_windows(p, join, empty)),
+    ]
+    head = f"""{"Largest value" if largest else "Sum"} of each window of {p.window} with strides {p.strides}, {x.dtype}.
+    One item is one row of output pixels; windows that lie inside are written out."""
+    work = math.prod(y.shape[2:]) * (p.taps + 1)
+    moved = float(x.itemsize * (math.prod(x.shape) + math.prod(y.shape)))
+    items = p.images * p.small[0]
+    ctx.launch(small_kernel(node.op, head, params, lines, items, rows_per_chunk(work), node, moved))
+    finish_half(ctx, node, y, place)
+
+
+def _row_of_windows(p: Pool, join, empty: str) -> list[str]:
+    """Lines for one output row: bounds of each window, then the written-out or the general loop over taps."""
+    axes = range(p.rank)
+    bounds = []
+    for i in axes:
+        bounds += [
+            f"at{i} = o{i} * stride{i} - low{i}",
+            f"from{i} = max(0, -at{i})",
+            f"to{i} = min(window{i}, big{i} - at{i})",
+        ]
+    target = _flat(["image", *(f"o{i}" for i in axes)], ["", *(f"small{i}" for i in axes)])
+    source = _flat(["image", *(f"(at{i} + t{i})" for i in axes)], ["", *(f"big{i}" for i in axes)])
+    general = [
+        "for c in range(channels):",
+        f"    target[c] = {empty}",
+        *_nested(
+            [f"for t{i} in range(from{i}, to{i})" for i in axes],
+            [
+                f"source = shift(x, ({source}) * channels)",
+                "for c in range(channels):",
+                f"    target[c] = {join('target[c]', 'source[c]')}",
+            ],
+        ),
+    ]
+    inner = [*bounds, f"target = shift(y, ({target}) * channels)"]
+    if p.taps <= UNROLLED:
+        inside = " and ".join(f"from{i} == 0 and to{i} == window{i}" for i in axes)
+        inner += [f"if {inside}:", *("    " + line for line in _written_out(p, join)), "else:"]
+        inner += ["    " + line for line in general]
+    else:
+        inner += general
+    return _nested([f"for o{i} in range(small{i})" for i in axes if i], inner)
+
+
+def _taps(p: Pool) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = [()]
+    for k in p.window:
+        found = [(*t, i) for t in found for i in range(k)]
+    return found
+
+
+def _written_out(p: Pool, join) -> list[str]:
+    lines, names = [], []
+    axes = range(p.rank)
+    for n, tap in enumerate(_taps(p)):
+        place = _flat(["image", *(f"(at{i} + {tap[i]})" for i in axes)], ["", *(f"big{i}" for i in axes)])
+        lines.append(f"x{n} = shift(x, ({place}) * channels)")
+        names.append(f"x{n}[c]")
+    while len(names) > 1:  # pairwise, so that the operations do not wait for each other
+        pairs = [join(a, b) for a, b in zip(names[::2], names[1::2], strict=False)]
+        names = pairs + names[len(pairs) * 2 :]
+    return [*lines, "for c in range(channels):", f"    target[c] = {names[0]}"]
+
+
+# -- gradients ------------------------------------------------------------------------------------------
+@lowers("pool_sum_grad")
+def lower_pool_sum_grad(ctx: Lowering, group: Group) -> None:
+    """dx[p] is the sum of dy over the windows that cover p."""
+    node = group.anchor
+    dy = _operand(ctx, node, 0)
+    dx, place = _result(ctx, node)
+    p = Pool.of(node, dx.shape, dy.shape)
+    params = Params()
+    params.source("dy", dy)
+    params.target("dx", dx)
+    p.declare(params)
+    axes = range(p.rank)
+    bounds = []
+    for i in axes:  # o * stride - low <= p < o * stride - low + window
+        bounds += [
+            f"from{i} = max(0, (p{i} + low{i} - window{i} + stride{i}) // stride{i})",
+            f"to{i} = min(small{i}, (p{i} + low{i}) // stride{i} + 1)",
+        ]
+    target = _flat(["image", *(f"p{i}" for i in axes)], ["", *(f"big{i}" for i in axes)])
+    source = _flat(["image", *(f"o{i}" for i in axes)], ["", *(f"small{i}" for i in axes)])
+    inner = [
+        *bounds,
+        f"target = shift(dx, ({target}) * channels)",
+        "for c in range(channels):",
+        f"    target[c] = {dx.dtype}(0)",
+        *_nested(
+            [f"for o{i} in range(from{i}, to{i})" for i in axes],
+            [
+                f"source = shift(dy, ({source}) * channels)",
+                "for c in range(channels):",
+                f"    target[c] = {dx.dtype}(target[c] + source[c])",
+            ],
+        ),
+    ]
+    lines = [
+        "for item in range(lo, hi):",
+        "    image = item // big0",
+        "    p0 = item % big0",
+        *("    " + line for line in _nested([f"for p{i} in range(big{i})" for i in axes if i], inner)),
+    ]
+    head = f"""Gradient of the sum over windows of {p.window} with strides {p.strides}, {dx.dtype}: each input pixel
+    adds up the windows that cover it. One item is one row of input pixels."""
+    moved = float(dx.itemsize * (math.prod(dx.shape) + math.prod(dy.shape)))
+    items, work = p.images * p.big[0], 3 * math.prod(dx.shape[2:])
+    ctx.launch(small_kernel(node.op, head, params, lines, items, rows_per_chunk(work), node, moved))
+    finish_half(ctx, node, dx, place)
+
+
+@lowers("pool_max_grad")
+def lower_pool_max_grad(ctx: Lowering, group: Group) -> None:
+    """dy goes to the first tap that holds the window's maximum; `free` marks channels that have not found theirs."""
+    node = group.anchor
+    x, y, dy = (_operand(ctx, node, i) for i in range(3))
+    dx, place = _result(ctx, node)
+    p = Pool.of(node, x.shape, y.shape)
+    params = Params()
+    for name, view in (("x", x), ("y", y), ("dy", dy)):
+        params.source(name, view)
+    params.target("dx", dx)
+    params.scratch("free", p.channels, "int32")
+    p.declare(params)
+    params.int("image_size", math.prod(x.shape[1:]))
+    axes = range(p.rank)
+    bounds = []
+    for i in axes:
+        bounds += [
+            f"at{i} = o{i} * stride{i} - low{i}",
+            f"from{i} = max(0, -at{i})",
+            f"to{i} = min(window{i}, big{i} - at{i})",
+        ]
+    pixel = _flat(["image", *(f"o{i}" for i in axes)], ["", *(f"small{i}" for i in axes)])
+    tap = _flat(["image", *(f"(at{i} + t{i})" for i in axes)], ["", *(f"big{i}" for i in axes)])
+    inner = [
+        *bounds,
+        f"pixel = ({pixel}) * channels",
+        "top = shift(y, pixel)",
+        "gradient = shift(dy, pixel)",
+        "for c in range(channels):",
+        "    free[c] = int32(1)",
+        *_nested(
+            [f"for t{i} in range(from{i}, to{i})" for i in axes],
+            [
+                f"tap = ({tap}) * channels",
+                "value = shift(x, tap)",
+                "target = shift(dx, tap)",
+                "for c in range(channels):",
+                "    hit = (value[c] == top[c]) & (free[c] != 0)",
+                f"    target[c] = {dx.dtype}(target[c] + select(hit, gradient[c], {dx.dtype}(0)))",
+                "    free[c] = select(hit, int32(0), free[c])",
+            ],
+        ),
+    ]
+    lines = [
+        "for image in range(lo, hi):",
+        "    whole = shift(dx, image * image_size)",
+        "    for e in range(image_size):",
+        f"        whole[e] = {dx.dtype}(0)",
+        *_nested([f"for o{i} in range(small{i})" for i in axes], inner, 1),
+    ]
+    head = f"""Gradient of the maximum over windows of {p.window} with strides {p.strides}, {dx.dtype}: to the first tap
+    that holds the maximum. One item is one image, because windows may overlap."""
+    moved = float(dx.itemsize * (2 * math.prod(x.shape) + 2 * math.prod(y.shape)))
+    work = 3 * math.prod(y.shape[1:]) * p.taps
+    ctx.launch(small_kernel(node.op, head, params, lines, p.images, rows_per_chunk(work), node, moved))
+    finish_half(ctx, node, dx, place)
