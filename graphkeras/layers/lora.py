@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphkeras import initializers, ops
+from graphkeras.core.scopes import name_scope
 from graphkeras.layers.configured import ConfiguredLayer
 
 
@@ -69,18 +70,20 @@ class LoraLayer(ConfiguredLayer):
         if self.lora_enabled:
             raise ValueError(f"lora is already enabled. This can only be done once per layer; layer: {self.name}.")
         matrix = getattr(self, f"_{self.LORA}")
+        parent = (self.path or "").rpartition("/")[0]
         self._tracker.unlock()
         for letter, shape, initializer in (
             ("a", (*matrix.shape[:-1], rank), a_initializer),
             ("b", (rank, matrix.shape[-1]), b_initializer),
         ):
-            weight = self.add_weight(
-                name=f"lora_{self.LORA}_{letter}",
-                shape=shape,
-                initializer=initializers.get(initializer),
-                dtype="float32",  # small updates would be lost in half precision
-                regularizer=getattr(self, f"{self.LORA}_regularizer"),
-            )
+            with name_scope(self.name, caller=self, override_parent=parent):
+                weight = self.add_weight(
+                    name=f"lora_{self.LORA}_{letter}",
+                    shape=shape,
+                    initializer=initializers.get(initializer),
+                    dtype="float32",  # small updates would be lost in half precision
+                    regularizer=getattr(self, f"{self.LORA}_regularizer"),
+                )
             setattr(self, f"lora_{self.LORA}_{letter}", weight)
         matrix.trainable = False
         self._tracker.lock()

@@ -43,7 +43,7 @@ def _not_negative(value: float | None, name: str, layer: str) -> None:
 class ReLU(ConfiguredLayer):
     """Rectified linear unit: `max(x, 0)`, with an optional ceiling, leak and threshold.
 
-    The output is `max_value` for `x >= max_value`, `x` for `threshold <= x < max_value`, and
+    The output is `max_value` for `x >= max_value`, `x` for `threshold < x < max_value`, and
     `negative_slope * (x - threshold)` below the threshold.
 
     Args:

@@ -66,13 +66,10 @@ class Concatenate(Merge):
         for x, m in zip(inputs, mask, strict=True):
             if m is None:
                 full.append(ops.ones_like(x, dtype="bool"))
+            elif len(m.shape) < len(x.shape):
+                full.append(ops.logical_or(ops.expand_dims(m, -1), ops.zeros_like(x, dtype="bool")))
             else:
-                m = ops.cast(m, "bool")
-                full.append(
-                    ops.logical_or(
-                        ops.expand_dims(m, -1) if len(m.shape) < len(x.shape) else m, ops.zeros_like(x, dtype="bool")
-                    )
-                )
+                full.append(ops.cast(m, "bool"))
         return ops.any(ops.concatenate(full, axis=self.axis), axis=-1)
 
 

@@ -13,3 +13,7 @@ class DataLayer(Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._allow_non_tensor_positional_args = True
+
+    def convert_weight(self, weight: Any) -> Any:
+        """The weight itself: there is one backend."""
+        return weight

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphkeras import ops
 from graphkeras.core.config import standardize_data_format
+from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.layers.arguments import positive_int
 from graphkeras.layers.configured import ConfiguredLayer
 from graphkeras.layers.input_spec import InputSpec
@@ -73,8 +74,16 @@ class Reshape(ConfiguredLayer):
         self._build_at_init()
 
     def call(self, inputs: Any) -> Any:
-        batch, *rest = inputs.shape
-        return ops.reshape(inputs, (batch, *self._resolve(math.prod(rest), tuple(rest))))
+        return ops.reshape(inputs, self.compute_output_shape(inputs.shape))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, *rest = input_shape
+        if None in rest:  # tracing would have to guess a size that the target shape divides
+            return (batch, *(None if n == -1 else n for n in self.target_shape))
+        return (batch, *self._resolve(math.prod(rest), tuple(rest)))  # type: ignore[arg-type]
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
 
     def _resolve(self, size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The target shape without -1 for samples of `size` elements."""
