@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from graphkeras.ir.bodies.scalar import Value, body, horner, maximum, table, where
+from graphkeras.ir.bodies.scalar import Value, body, horner, table, where
 from graphkeras.ir.types import is_int
 
 # log(2) in two parts: the first has few bits, so that its product with a small integer is exact.
 LN2_HIGH = {"float32": 0.693359375, "float64": 6.93147180369123816490e-01}
 LN2_LOW = {"float32": -2.12194440e-4, "float64": 1.90821492927058770002e-10}
+MAGIC = {"float32": (1.5 * 2.0**23, 0x4B400000, "int32"), "float64": (1.5 * 2.0**52, 0x4338000000000000, "int64")}
 LIMITS = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
 
 
@@ -23,11 +24,14 @@ def exp_value(x: Value) -> Value:
     """x = n log(2) + r with |r| <= log(2)/2; 2^n in two factors reaches overflow and the denormals."""
     dtype = x.dtype
     low, high = LIMITS[dtype]
-    clamped = where(x > low, where(x < high, x, high), low)  # NaN becomes `low`, so the integer below is defined
-    n = (clamped * (1.0 / math.log(2.0))).rint()
+    clamped = where(x > low, where(x < high, x, high), low)  # NaN becomes `low`, to be put back at the end
+    # Adding 1.5 * 2^(mantissa bits) rounds to an integer and leaves that integer in the lowest bits of the pattern.
+    magic, pattern, bits = MAGIC[dtype]
+    shifted = clamped.fma(1.0 / math.log(2.0), magic)
+    n = shifted - magic
     r = n.fma(-LN2_LOW[dtype], n.fma(-LN2_HIGH[dtype], clamped))
     p = horner(r, table(r, "EXP")).fma(r * r, r) + 1.0
-    whole = n.cast("int64" if dtype == "float64" else "int32")
+    whole = shifted.bitcast(bits) - pattern
     half = whole >> 1
     result = p * power_of_two(half, dtype) * power_of_two(whole - half, dtype)
     return where(x.is_nan(), x, result)
@@ -163,7 +167,7 @@ def sigmoid(x: Value) -> Value:
 
 @body
 def softplus(x: Value) -> Value:
-    return maximum(x, 0.0) + log1p_value(exp_value(-abs(x)))
+    return where(x > 0.0, x, 0.0) + log1p_value(exp_value(-abs(x)))
 
 
 @body
