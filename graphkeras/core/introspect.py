@@ -66,7 +66,7 @@ def constructor_arguments(cls: type, args: Any, kwargs: Any) -> tuple[dict[str, 
     return copy.deepcopy(config), False
 
 
-def accepts_name(cls: type) -> bool:
-    """Whether the constructor takes `name` (by itself or through **kwargs)."""
+def accepts(cls: type, argument: str) -> bool:
+    """Whether the constructor takes an argument (by its name or through **kwargs)."""
     parameters = _init_signature(cls).parameters
-    return "name" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from graphkeras.core import tree
 from graphkeras.core.errors import call_with_context, filter_traceback
-from graphkeras.core.introspect import accepts_name, constructor_arguments, default, is_default, to_camel_case
+from graphkeras.core.introspect import accepts, constructor_arguments, default, is_default, to_camel_case
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.naming import auto_name
 from graphkeras.core.scopes import current_remat
@@ -186,7 +186,7 @@ class Operation:
         recorded = self._auto_config
         if recorded is not None:
             config.update(recorded)
-            if not accepts_name(type(self)):
+            if not accepts(type(self), "name"):
                 config.pop("name")
             return config
         name = type(self).__name__

@@ -11,7 +11,7 @@ from typing import Any
 from graphkeras.core import tree
 from graphkeras.core.dtypes import is_float_dtype
 from graphkeras.core.errors import filter_traceback
-from graphkeras.core.introspect import default, is_default
+from graphkeras.core.introspect import accepts, default, is_default
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
 from graphkeras.core.operation import Node, Operation
@@ -531,11 +531,11 @@ class Layer(LayerState, Operation):
         from graphkeras import dtype_policies, regularizers
 
         self._check_super_called()
-        config = {
-            **super().get_config(),
-            "trainable": self.trainable,
-            "dtype": dtype_policies.serialize(self.dtype_policy),
-        }
+        config = super().get_config()
+        own = {"trainable": self.trainable, "dtype": dtype_policies.serialize(self.dtype_policy)}
+        if is_default(self.get_config):  # recorded by itself: only what the constructor takes back
+            own = {name: value for name, value in own.items() if accepts(type(self), name)}
+        config.update(own)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config

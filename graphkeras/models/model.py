@@ -192,6 +192,20 @@ class Model(Trainer, Layer):
                 f"`from_config(cls, config)` class method.\n\nReceived config={config}\n\nError encountered: {error}"
             ) from error
 
+    def __reduce__(self) -> Any:
+        """Pickling and `copy.deepcopy` go by config, build shapes, weights and compile settings.
+
+        A graph of calls is too deep for Python's recursive copying.
+        """
+        from graphkeras.models.copying import model_state, revive_model
+
+        return revive_model, (model_state(self),)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        revive, arguments = self.__reduce__()
+        copied = memo[id(self)] = revive(*arguments)
+        return copied
+
     # -- state -------------------------------------------------------------------------------------
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
         """All variables as nested dicts by path, in four groups.
