@@ -42,41 +42,52 @@ def expm1_value(x: Value) -> Value:
     return where(abs(x) < 0.5, small, exp_value(x) - 1.0)
 
 
-def split(x: Value) -> tuple[Value, Value]:
-    """(m - 1, e) with x = m 2^e and sqrt(1/2) <= m < sqrt(2), for positive finite x, denormals included."""
+def split(x: Value, tiny: bool) -> tuple[Value, Value]:
+    """(m - 1, e) with x = m 2^e and sqrt(1/2) <= m < sqrt(2), for positive finite x; `tiny`: denormals too."""
     wide = x.dtype == "float64"
     bits, shift, bias, mask = ("int64", 52, 1023, 2**52 - 1) if wide else ("int32", 23, 127, 2**23 - 1)
-    tiny = x < 2.0 ** (1 - bias)
-    raw = where(tiny, x * 2.0**shift, x).bitcast(bits)
-    # Adding the distance from sqrt(1/2) to 1 carries into the exponent when the mantissa is above sqrt(2).
+    small = x < 2.0 ** (1 - bias)
+    raw = (where(small, x * 2.0**shift, x) if tiny else x).bitcast(bits)
+    # Taking sqrt(1/2) off the pattern makes its exponent field floor(log2(x / sqrt(1/2))).
     root = 0x3FE6A09E667F3BCD if wide else 0x3F3504F3
     offset = raw - root
-    e = offset >> shift
+    e = (offset >> shift).cast(x.dtype)
     m = ((offset & mask) + root).bitcast(x.dtype)
-    return m - 1.0, e.cast(x.dtype) - where(tiny, x.const(float(shift)), 0.0)
+    return m - 1.0, e - where(small, x.const(float(shift)), 0.0) if tiny else e
 
 
-def log_value(x: Value) -> Value:
-    f, e = split(x)
+def _log_core(x: Value, tiny: bool) -> Value:
+    """log of a positive finite x; nonsense for others."""
+    f, e = split(x, tiny)
     half_square = f * f * 0.5
     if x.dtype == "float64":
         s = f / (f + 2.0)
         z = s * s
-        inner = s * (half_square + horner(z, table(z, "LOG_RATIO")) * z)
-        tail = inner + e * LN2_LOW[x.dtype]
+        tail = s * (half_square + horner(z, table(z, "LOG_RATIO")) * z) + e * LN2_LOW[x.dtype]
     else:
         tail = horner(f, table(f, "LOG_DIRECT")) * (f * f * f) + e * LN2_LOW[x.dtype]
-    result = e * LN2_HIGH[x.dtype] + (f - (half_square - tail))
-    result = where(x > 0.0, result, where(x < 0.0, x.const(math.nan), -math.inf))
-    return where(x < math.inf, result, x)  # inf and NaN come back as they are
+    return e * LN2_HIGH[x.dtype] + (f - (half_square - tail))
+
+
+def _log_ends(x: Value, argument: Value, result: Value) -> Value:
+    """`result` with the values at and outside the ends of the domain; inf and NaN come back as they are."""
+    result = where(argument > 0.0, result, where(argument < 0.0, x.const(math.nan), -math.inf))
+    return where(x < math.inf, result, x)
+
+
+def log_value(x: Value) -> Value:
+    return _log_ends(x, x, _log_core(x, tiny=True))
+
+
+def _log1p_core(x: Value) -> tuple[Value, Value]:
+    """(log(u) for u = 1 + x rounded, with the rounding error of u put back; u)."""
+    u = x + 1.0
+    return _log_core(u, tiny=False) + (x - (u - 1.0)) / u, u
 
 
 def log1p_value(x: Value) -> Value:
-    """log(u) for u = 1 + x rounded, with the rounding error of u put back."""
-    u = x + 1.0
-    result = log_value(u) + (x - (u - 1.0)) / u
-    result = where(u > 0.0, result, where(u < 0.0, u.const(math.nan), -math.inf))
-    return where(x < math.inf, result, x)
+    result, u = _log1p_core(x)
+    return _log_ends(x, u, result)
 
 
 # -- complex forms ---------------------------------------------------------------------------------
@@ -167,7 +178,7 @@ def sigmoid(x: Value) -> Value:
 
 @body
 def softplus(x: Value) -> Value:
-    return where(x > 0.0, x, 0.0) + log1p_value(exp_value(-abs(x)))
+    return where(x > 0.0, x, 0.0) + _log1p_core(exp_value(-abs(x)))[0]
 
 
 @body
