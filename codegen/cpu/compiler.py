@@ -15,6 +15,8 @@ import os
 import struct
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from graphkeras.codegen.cpu import target
@@ -88,6 +90,36 @@ def _pipeline() -> Any:
     return KernelCompiler
 
 
+_resolved: dict[Any, Any] = {}
+
+
+@contextmanager
+def _remembering(typing: Any) -> Iterator[None]:
+    """While a kernel is typed: operators and intrinsics resolve once per process for each tuple of operand types.
+
+    Numba searches all its overloads anew for every `a + b`, half of the time that typing takes.
+    """
+    from numba.core import types
+
+    resolve = typing.resolve_function_type
+
+    def remembered(func: Any, args: Any, kws: Any) -> Any:
+        if kws or not isinstance(func, types.Function):
+            return resolve(func, args, kws)
+        found = _resolved.get((func, args))
+        if found is None:
+            found = resolve(func, args, kws)
+            if found is not None:
+                _resolved[func, args] = found
+        return found
+
+    typing.resolve_function_type = remembered
+    try:
+        yield
+    finally:
+        del typing.resolve_function_type
+
+
 def _lower(source: str, function: str, symbol: str) -> tuple[str, list[Any]]:
     """Numba's IR of `function` plus a C entry point, and the libraries of jitted helpers that it calls."""
     from numba.core import cgutils, types
@@ -110,9 +142,10 @@ def _lower(source: str, function: str, symbol: str) -> tuple[str, list[Any]]:
     lowering.refresh()
     library = _capture_class()(lowering.codegen(), symbol)
     words = (types.int64, types.int64, types.int64)
-    result = compile_extra(
-        typing, lowering, space[function], words, types.void, flags, {}, library=library, pipeline_class=_pipeline()
-    )
+    with _remembering(typing):
+        result = compile_extra(
+            typing, lowering, space[function], words, types.void, flags, {}, library=library, pipeline_class=_pipeline()
+        )
     _add_entry(library.built, result.fndesc.llvm_func_name, symbol)
     helpers = [lib._get_module_for_linking() for lib in dict.fromkeys(library._linking_libraries)]
     return cgutils.normalize_ir_text(str(library.built)), helpers
