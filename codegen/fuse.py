@@ -210,8 +210,8 @@ class Fusion:
         if merged.kind == "row" and self._row_too_long(merged, members):
             return "the row is too long to be walked twice in the cache"
         groups = template_groups(merged)
-        for node in new.nodes:
-            for i in node.inputs:
+        for node in (*old.nodes, *new.nodes):
+            for i in () if node is merged.anchor else node.inputs:
                 base = resolve(i)
                 if base in members:
                     if not same_element(merged, i, base, members[base], node, members[node]):
