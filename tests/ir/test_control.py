@@ -188,3 +188,20 @@ def test_cond(index: int, order: int) -> None:
     got = evaluate(Graph(inputs, [b.item(node, 0)]), arrays)[0]
     np.testing.assert_allclose(got, arrays[0] * arrays[1] if index == 0 else np.exp(arrays[1]))
     check_gradient(arrays, make, [0, 1], order=order, step=1e-5)
+
+
+def test_custom_gradient() -> None:
+    forward = trace(lambda b, x, w: [b.mul(x, w), b.exp(x)], f64(2), f64(2))
+    backward = trace(lambda b, x, w, p, q: [b.add(b.mul(p, 10.0), b.mul(q, x))], f64(2), f64(2), f64(2), f64(2))
+    b = Builder()
+    x, w = b.input(f64(2), "x"), b.input(f64(2), "w")
+    both = [b.custom(x, w, forward=forward, backward=backward, index=i, args=1) for i in range(2)]
+    by_x, by_w = gradients(b, both, [x, w])
+    assert by_x is not None and by_w is None
+    arrays = [np.array([1.0, 2.0]), np.array([3.0, 4.0])]
+    value, grad = evaluate(Graph([x, w], [both[0], by_x]), arrays)
+    np.testing.assert_allclose(value, [3, 8])
+    np.testing.assert_allclose(grad, [11, 12])
+    (second,) = gradients(b, [by_x], [x])
+    assert second is not None
+    np.testing.assert_allclose(evaluate(Graph([x, w], [second]), arrays)[0], [1, 1])
