@@ -202,36 +202,3 @@ register(
         doc="The results of branches[index]; an index out of range is moved to the nearest branch.",
     )
 )
-
-
-# -- custom gradients ------------------------------------------------------------------------------
-def _custom_infer(*types: TensorType, forward: Graph, backward: Graph, index: int, args: int) -> TensorType:
-    _want_types("custom", "forward", [n.type for n in forward.inputs], types)
-    upstream = [o.type for o in forward.outputs]
-    _want_types("custom", "backward", [n.type for n in backward.inputs], [*types, *upstream])
-    _want_types("custom", "the gradients", types[:args], _types(backward.outputs))
-    if not 0 <= index < len(forward.outputs):
-        raise IndexError(f"custom expects 0 <= index < {len(forward.outputs)}; received {index}")
-    return forward.outputs[index].type
-
-
-def _custom_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
-    """The arguments get what `backward` says; values that the functions merely captured get none."""
-    outputs, index = node.attrs["forward"].outputs, node.attrs["index"]
-    upstream = [ct if i == index else b.full_like(o, 0) for i, o in enumerate(outputs)]
-    found = b.inline(node.attrs["backward"], [*node.inputs, *upstream])
-    return [*found, *(None for _ in node.inputs[node.attrs["args"] :])]
-
-
-register(
-    Op(
-        "custom",
-        Kind.COMPOSITE,
-        _custom_infer,
-        lambda *arrays, forward, backward, index, args: _run(forward, arrays)[index],
-        _custom_vjp,
-        decompose=lambda b, node: b.inline(node.attrs["forward"], node.inputs)[node.attrs["index"]],
-        doc="Result `index` of forward(*inputs). backward(*inputs, one cotangent per result of forward) gives the "
-        "cotangents of the first `args` inputs.",
-    )
-)
