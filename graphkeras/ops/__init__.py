@@ -83,10 +83,19 @@ from graphkeras.ops.binary import (
     subtract,
     true_divide,
 )
+from graphkeras.ops.complexes import (
+    angle,
+    conj,
+    conjugate,
+    imag,
+    polar,
+    real,
+    view_as_complex,
+    view_as_real,
+)
 from graphkeras.ops.control import (
     associative_scan,
     cond,
-    custom_gradient,
     fori_loop,
     map,
     scan,
@@ -136,6 +145,21 @@ from graphkeras.ops.creation import (
     zeros,
     zeros_like,
 )
+from graphkeras.ops.ctc import (
+    ctc_decode,
+    ctc_loss,
+)
+from graphkeras.ops.derivatives import (
+    custom_gradient,
+    jvp,
+)
+from graphkeras.ops.diagonals import (
+    diag,
+    diagflat,
+    diagonal,
+    trace,
+    vander,
+)
 from graphkeras.ops.einsum import (
     einsum,
     rearrange,
@@ -167,7 +191,6 @@ from graphkeras.ops.math import (
     segment_sum,
 )
 from graphkeras.ops.matrix import (
-    cdist,
     cholesky,
     cholesky_inverse,
     corrcoef,
@@ -178,7 +201,6 @@ from graphkeras.ops.matrix import (
     eigh,
     inner,
     inv,
-    jvp,
     kron,
     logdet,
     lstsq,
@@ -186,7 +208,6 @@ from graphkeras.ops.matrix import (
     matmul,
     matrix_power,
     matrix_rank,
-    norm,
     outer,
     pinv,
     qr,
@@ -197,10 +218,13 @@ from graphkeras.ops.matrix import (
     tensordot,
     vdot,
 )
+from graphkeras.ops.norms import (
+    cdist,
+    norm,
+)
 from graphkeras.ops.pointwise import (
     abs,
     absolute,
-    angle,
     arccos,
     arccosh,
     arcsin,
@@ -212,8 +236,6 @@ from graphkeras.ops.pointwise import (
     cbrt,
     ceil,
     clip,
-    conj,
-    conjugate,
     copy,
     cos,
     cosh,
@@ -227,7 +249,6 @@ from graphkeras.ops.pointwise import (
     fabs,
     floor,
     i0,
-    imag,
     isfinite,
     isinf,
     isnan,
@@ -235,15 +256,13 @@ from graphkeras.ops.pointwise import (
     isposinf,
     isreal,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logical_not,
     nan_to_num,
     negative,
-    polar,
     rad2deg,
-    real,
     reciprocal,
     round,
     rsqrt,
@@ -258,8 +277,6 @@ from graphkeras.ops.pointwise import (
     tan,
     tanh,
     trunc,
-    view_as_complex,
-    view_as_real,
 )
 from graphkeras.ops.pooling import (
     adaptive_average_pool,
@@ -298,9 +315,6 @@ from graphkeras.ops.shaping import (
     broadcast_to,
     column_stack,
     concatenate,
-    diag,
-    diagflat,
-    diagonal,
     dsplit,
     dstack,
     expand_dims,
@@ -322,10 +336,8 @@ from graphkeras.ops.shaping import (
     stack,
     swapaxes,
     tile,
-    trace,
     transpose,
     unstack,
-    vander,
     vsplit,
     vstack,
 )
@@ -446,6 +458,8 @@ __all__ = [
     "cosh",
     "count_nonzero",
     "cross",
+    "ctc_decode",
+    "ctc_loss",
     "cumprod",
     "cumsum",
     "custom_gradient",
@@ -548,9 +562,9 @@ __all__ = [
     "linalg",
     "linspace",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "log_sigmoid",
     "log_softmax",
     "logaddexp",

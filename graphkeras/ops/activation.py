@@ -273,7 +273,7 @@ def normalize(x: Any, axis: int = -1, order: Any = 2, epsilon: float | None = No
     if order == 2:
         power = reduce("reduce_sum", apply("mul", x, x), axes, True)
         return apply("mul", x, apply("rsqrt", apply("maximum", power, max(small * small, _tiny(x.dtype)))))
-    from graphkeras.ops.matrix import norm
+    from graphkeras.ops.norms import norm
 
     return apply("div", x, apply("maximum", norm(x, order, axis, True), small))
 
@@ -300,8 +300,8 @@ def batch_normalization(
         v = to_tensor(v, x.dtype)
         if math.prod(v.shape) != shape[where]:
             raise ValueError(
-                f"batch_normalization: argument `{name}` must have shape ({shape[where]},), the size of axis {axis} of x "
-                f"{x.shape}; received {v.shape}"
+                f"batch_normalization: argument `{name}` must have shape ({shape[where]},), the size of axis {axis} "
+                f"of x {x.shape}; received {v.shape}"
             )
         return reshape_to(v, shape)
 
@@ -326,13 +326,20 @@ def layer_normalization(
     small = default_epsilon() if epsilon is None else epsilon
     shape = tuple(x.shape[a] for a in axes)
 
-    def weight(v: Any, value: float) -> Tensor:
+    def plain(v: Any, value: float) -> Tensor | None:
+        """A weight of the normalised axes' shape; None for one that varies along other axes too."""
         if v is None:
             return full_of(shape, value, x.dtype)
         v = to_tensor(v, x.dtype)
-        return reshape_to(v, shape) if math.prod(v.shape) == math.prod(shape) else apply("broadcast_to", v, shape=shape)
+        return reshape_to(v, shape) if math.prod(v.shape) == math.prod(shape) else None
 
-    return apply("layer_norm", x, weight(gamma, 1.0), weight(beta, 0.0), axis=axes, epsilon=float(small))
+    scale, shift = plain(gamma, 1.0), plain(beta, 0.0)
+    if scale is not None and shift is not None:
+        return apply("layer_norm", x, scale, shift, axis=axes, epsilon=float(small))
+    one, zero = full_of(shape, 1.0, x.dtype), full_of(shape, 0.0, x.dtype)
+    result = apply("layer_norm", x, one, zero, axis=axes, epsilon=float(small))
+    result = result if gamma is None else apply("mul", result, to_tensor(gamma, x.dtype))
+    return result if beta is None else apply("add", result, to_tensor(beta, x.dtype))
 
 
 @keras_op
@@ -361,11 +368,8 @@ def psnr(x1: Any, x2: Any, max_val: float) -> Any:
     if a.shape != b.shape:
         raise ValueError(f"psnr: both arguments must have the same shape; received {a.shape} and {b.shape}")
     difference = apply("sub", a, b)
-    error = apply(
-        "mul",
-        reduce("reduce_sum", apply("mul", difference, difference), tuple(range(len(a.shape)))),
-        1.0 / math.prod(a.shape),
-    )
+    squares = reduce("reduce_sum", apply("mul", difference, difference), tuple(range(len(a.shape))))
+    error = apply("mul", squares, 1.0 / math.prod(a.shape))
     peak = to_tensor(max_val, a.dtype)
     ln10 = math.log(10.0)
     return apply("sub", apply("mul", apply("log", peak), 20.0 / ln10), apply("mul", apply("log", error), 10.0 / ln10))

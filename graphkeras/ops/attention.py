@@ -30,7 +30,7 @@ def dot_product_attention(
     for x, name in ((q, "query"), (k, "key"), (v, "value")):
         if len(x.shape) != 4:
             raise ValueError(
-                f"dot_product_attention: argument `{name}` must have shape (batch, length, heads, dim); received {x.shape}"
+                f"dot_product_attention: `{name}` must have shape (batch, length, heads, dim); received {x.shape}"
             )
     if flash_attention and bias is not None:
         raise ValueError("dot_product_attention: flash attention takes no `bias`; pass flash_attention=False")
@@ -62,8 +62,8 @@ def _allowed(mask: Any, q: Tensor, k: Tensor) -> Tensor:
     allowed = cast_to(to_tensor(mask), "bool")
     if len(allowed.shape) != 4:
         raise ValueError(
-            "dot_product_attention: argument `mask` must have 4 dimensions (batch, heads, T, S), 1 where it is the same "
-            f"for all; received shape {allowed.shape}"
+            "dot_product_attention: argument `mask` must have 4 dimensions (batch, heads, T, S), 1 where it is the "
+            f"same for all; received shape {allowed.shape}"
         )
     return broadcast(allowed, (*q.shape[:3], k.shape[2]))
 

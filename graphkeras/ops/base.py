@@ -165,7 +165,9 @@ def axis_of(axis: Any, rank: int, op: str = "op") -> int:
     """A non-negative axis."""
     index = int(axis)
     if not -rank <= index < rank:
-        raise ValueError(f"{op}: argument `axis` must be in [{-rank}, {rank}) for rank {rank}; received {axis}")
+        raise ValueError(
+            f"{op}: axis {axis} is out of bounds for rank {rank}: argument `axis` must be in [{-rank}, {rank})"
+        )
     return index % rank
 
 

@@ -27,6 +27,7 @@ from graphkeras.ops.base import (
     current_trace,
     full_of,
     part,
+    reduce,
     reshape_to,
     to_tensor,
 )
@@ -168,11 +169,17 @@ def _as_arguments(value: Any, like: Any) -> Any:
     return type(like)([value]) if len(like) == 1 else value
 
 
+def _holds(condition: Any) -> Tensor:
+    """A condition as one bool; of several all must hold."""
+    found = cast_to(to_tensor(condition), "bool")
+    return reduce("reduce_and", found, tuple(range(len(found.shape)))) if found.shape else found
+
+
 def _while(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maximum: Any) -> Any:
     start = Structure(state)
     if current_trace() is None:
         values, rounds = start.build(start.tensors), 0
-        while builtins.bool(to_tensor(cond(*values)).numpy()) and (maximum is None or rounds < int(maximum)):
+        while _holds(cond(*values)).numpy() and (maximum is None or rounds < int(maximum)):
             values = start.build(_like(Structure(_as_arguments(body(*values), state)), start.types, "while_loop"))
             rounds += 1
         return values
@@ -183,7 +190,7 @@ def _while(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maxim
     n = len(start.tensors)
 
     def test(*tensors: Tensor) -> list[Tensor]:
-        holds = cast_to(reshape_to(to_tensor(cond(*start.build(tensors[:n]))), ()), "bool")
+        holds = _holds(cond(*start.build(tensors[:n])))
         return [holds if limit is None else apply("and", holds, apply("lt", tensors[n], limit))]
 
     def step(*tensors: Tensor) -> list[Tensor]:
@@ -398,98 +405,3 @@ def _parse_signature(signature: str) -> list[list[str]]:
     if not arrow:
         raise ValueError(f"vectorize: argument `signature` must look like '(n),(n)->()'; received {signature!r}")
     return [[d for d in core.strip("()").split(",") if d] for core in left.replace("),(", ")|(").split("|")]
-
-
-# -- gradients of one's own --------------------------------------------------------------------------
-def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: `f(*args)` returns (value, grad); `grad(*upstream)` gives the gradients of the arguments.
-
-    >>> @ops.custom_gradient
-    ... def log1pexp(x):
-    ...     e = ops.exp(x)
-    ...     return ops.log(1 + e), lambda upstream: upstream * (1 - 1 / (1 + e))
-    """
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        given = Structure(args)
-        if current_trace() is None:
-            return f(*args, **kwargs)[0]
-        return _with_gradient(f, given, kwargs)
-
-    wrapped.__name__ = getattr(f, "__name__", "custom_gradient")
-    wrapped.__doc__ = f.__doc__
-    return wrapped
-
-
-def _with_gradient(f: Callable[..., Any], given: Structure, kwargs: dict[str, Any]) -> Any:
-    kept: list[Structure] = []
-    n = len(given.tensors)
-
-    def both(*tensors: Tensor) -> list[Tensor]:
-        """The values, then the gradients for upstream gradients that are further inputs."""
-        value, grad = f(*given.build(tensors[:n]), **kwargs)
-        kept.append(Structure(value))
-        trace = current_trace()
-        assert trace is not None
-        upstream = [trace.input(t) for t in kept[0].types]
-        found = grad(*upstream)
-        grads = list(found) if isinstance(found, (list, tuple)) else [found]
-        grads = [g for g, x in zip(tree.flatten(grads), given.leaves, strict=False) if x is not None]
-        zeros = [full_of(t.shape, 0, t.dtype) for t in given.tensors]
-        rows = [z if g is None else cast_to(to_tensor(g), z.dtype) for g, z in zip(grads, zeros, strict=True)]
-        return [*kept[0].tensors, *rows]
-
-    body = Body(both, given.types)
-    count = len(kept[0].tensors)
-    values, gradients_ = body.outputs[:count], body.outputs[count:]
-    inputs, upstream, consts = body.inputs[:n], body.inputs[n:], body.nodes
-    forward = Graph([*inputs, *consts], values, "custom_gradient")
-    backward = Graph([*inputs, *consts, *upstream], gradients_, "custom_gradient backward")
-    operands = [*given.tensors, *body.captures]
-    found = [apply("custom", *operands, forward=forward, backward=backward, index=i, args=n) for i in range(count)]
-    return kept[0].build(found)
-
-
-def forward_derivative(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool) -> Any:
-    """`jvp`: the gradient of `u -> <gradients of fun for upstream u, tangents>` is the derivative along tangents."""
-    from graphkeras.ir.autodiff import gradients
-
-    xs, vs = Structure(tuple(primals)), Structure(tuple(tangents))
-    kept: list[Any] = []
-
-    def body(*tensors: Tensor) -> list[Tensor]:
-        value = fun(*xs.build(tensors[: len(xs.tensors)]))
-        value, aux = value if has_aux else (value, None)
-        ys, extra = Structure(value), Structure(aux)
-        kept.extend((ys, extra))
-        trace = current_trace()
-        assert trace is not None
-        b = trace.builder
-        upstream = [b.input(t, f"upstream{i}") for i, t in enumerate(ys.types)]
-        wrt = [trace.lift(t) for t in tensors[: len(xs.tensors)]]
-        pulled = gradients(b, [trace.lift(y) for y in ys.tensors], wrt, upstream)
-        pairs = [(g, trace.lift(v)) for g, v in zip(pulled, tensors[len(xs.tensors) :], strict=True) if g is not None]
-        pushed = gradients(b, [g for g, _ in pairs], upstream, [v for _, v in pairs])
-        rows = [
-            Tensor(b.full(t.shape, 0, t.dtype) if p is None else p, trace)
-            for p, t in zip(pushed, ys.types, strict=True)
-        ]
-        return [*ys.tensors, *rows, *extra.tensors]
-
-    traced = Body(body, [*xs.types, *vs.types])
-    operands = [*xs.tensors, *vs.tensors, *traced.captures]
-    found = _inlined(Graph([*traced.inputs, *traced.nodes], traced.outputs, "jvp"), operands)
-    ys, extra = kept[0], kept[1]
-    n = len(ys.tensors)
-    result = (ys.build(found[:n]), ys.build(found[n : 2 * n]))
-    return (*result, extra.build(found[2 * n :])) if has_aux else result
-
-
-def _inlined(graph: Graph, operands: Sequence[Tensor]) -> list[Tensor]:
-    """A graph's results: its nodes in the current trace, or values outside."""
-    trace = current_trace()
-    if trace is not None:
-        return [Tensor(n, trace) for n in trace.builder.inline(graph, [trace.lift(x) for x in operands])]
-    from graphkeras.ir.interpreter import evaluate
-
-    return [Tensor(a) for a in evaluate(graph, [x.numpy() for x in operands])]

@@ -60,8 +60,8 @@ def _prepared(inputs: Any, kernel: Any, data_format: Any, op: str) -> tuple[Tens
     rank = len(x.shape) - 2
     if rank < 1 or len(w.shape) != rank + 2:
         raise ValueError(
-            f"{op}: inputs (batch, spatial..., channels) and kernel (spatial..., in, out) must have the same rank, 3 to 5; "
-            f"received shapes {x.shape} and {w.shape}"
+            f"{op}: inputs (batch, spatial..., channels) and kernel (spatial..., in, out) must have one rank, 3 to "
+            f"5; received shapes {x.shape} and {w.shape}"
         )
     return to_last(x, layout), w, layout, rank
 
@@ -89,8 +89,8 @@ def conv(
     channels, per_group = x.shape[-1], w.shape[-2]
     if per_group == 0 or channels % per_group:
         raise ValueError(
-            f"conv: the number of input channels must be evenly divisible by kernel.shape[-2]; received {channels} channels "
-            f"(inputs {tuple(to_tensor(inputs).shape)}, {layout}) and kernel shape {w.shape}"
+            f"conv: the number of input channels must be evenly divisible by kernel.shape[-2]; received {channels} "
+            f"channels (inputs {tuple(to_tensor(inputs).shape)}, {layout}) and kernel shape {w.shape}"
         )
     groups = channels // per_group
     if w.shape[-1] % groups:

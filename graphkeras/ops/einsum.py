@@ -76,7 +76,7 @@ Term = tuple[str, Tensor]
 
 def _single(term: str, t: Tensor, sizes: dict[str, int]) -> Term:
     """Repeated indices become diagonals; axes of 1 that broadcast against others go."""
-    from graphkeras.ops.shaping import diagonal
+    from graphkeras.ops.diagonals import diagonal
 
     while len(set(term)) != len(term):
         label = next(c for c in term if term.count(c) > 1)

@@ -23,6 +23,7 @@ from graphkeras.ops.base import (
     full_of,
     need_concrete,
     need_int,
+    part,
     permute,
     promote,
     reshape_to,
@@ -281,7 +282,7 @@ def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, combine: str, op: s
         raise ValueError(f"{op}: `indices` of depth {depth} point into a tensor of rank {len(x.shape)}")
     sizes, rest = x.shape[:depth], x.shape[depth:]
     lead = indices.shape[:-1]
-    columns = [reshape_to(apply("slice", indices, start=(0,) * len(lead) + (i,), stop=(*lead, i + 1), step=(1,) * indices.shape.__len__()), lead) for i in range(depth)]  # fmt: skip
+    columns = [reshape_to(part(indices, len(lead), i, i + 1), lead) for i in range(depth)]
     flat = reshape_to(_flat_index(columns, sizes, lead), (math.prod(lead),))
     updates = reshape_to(broadcast(updates, lead + rest), (math.prod(lead), *rest))
     result = apply("scatter", reshape_to(x, (math.prod(sizes), *rest)), flat, updates, axis=0, combine=combine)
@@ -329,7 +330,8 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """For each element the choice of the first condition that holds, else `default`."""
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(
-            f"select: as many conditions as choices (at least one) are expected; received {len(condlist)} and {len(choicelist)}"
+            f"select: as many conditions as choices (at least one) are expected; received {len(condlist)} and "
+            f"{len(choicelist)}"
         )
     *choices, result = promote(*choicelist, default)
     for condition, choice in zip(reversed(list(condlist)), reversed(choices), strict=True):

@@ -1,5 +1,8 @@
 """The ops of linear algebra."""
 
+from graphkeras.ops.derivatives import (
+    jvp,
+)
 from graphkeras.ops.matrix import (
     cholesky,
     cholesky_inverse,
@@ -7,17 +10,18 @@ from graphkeras.ops.matrix import (
     eig,
     eigh,
     inv,
-    jvp,
     lstsq,
     lu_factor,
     matrix_power,
     matrix_rank,
-    norm,
     pinv,
     qr,
     solve,
     solve_triangular,
     svd,
+)
+from graphkeras.ops.norms import (
+    norm,
 )
 
 __all__ = [

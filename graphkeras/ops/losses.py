@@ -34,7 +34,8 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     target = to_tensor(target, output.dtype)
     if target.shape != output.shape:
         raise ValueError(
-            f"binary_crossentropy: `target` and `output` must have the same shape; received {target.shape} and {output.shape}"
+            "binary_crossentropy: `target` and `output` must have the same shape; received "
+            f"{target.shape} and {output.shape}"
         )
     if from_logits:
         return apply("sigmoid_crossentropy", output, target)
@@ -83,8 +84,8 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
     expected = output.shape[:where] + output.shape[where + 1 :]
     if labels.shape != expected:
         raise ValueError(
-            f"sparse_categorical_crossentropy: `target` must have the shape of `output` {output.shape} without its class "
-            f"axis, {expected}; received {labels.shape}"
+            f"sparse_categorical_crossentropy: `target` must have the shape of `output` {output.shape} without its "
+            f"class axis, {expected}; received {labels.shape}"
         )
     scores = _last(output, where)
     if from_logits:

@@ -15,7 +15,9 @@ def _segment(data: Any, segment_ids: Any, num_segments: int | None, combine: str
             f"Argument `segment_ids` should be an 1-D vector, got shape: {ids.shape}. Consider flatten input."
         )
     if not x.shape or x.shape[0] != ids.shape[0]:
-        raise ValueError(f"{op}: `segment_ids` must have one id per row of data {x.shape}; received {ids.shape}")
+        raise ValueError(
+            f"Argument `segment_ids` and `data` should have same leading dimension. Got {ids.shape} v.s. {x.shape}"
+        )
     if num_segments is None:
         known = concrete(ids)
         if known is None:

@@ -12,7 +12,6 @@ from graphkeras.ops.base import (
     HALF,
     Tensor,
     apply,
-    axes_of,
     axis_of,
     broadcast,
     cast_to,
@@ -55,7 +54,8 @@ def matmul(x1: Any, x2: Any) -> Any:
     inner = b.shape[-2] if len(b.shape) > 1 else b.shape[0]
     if a.shape[-1] != inner:
         raise ValueError(
-            f"matmul: the last dimension of `x1` must equal the second-last of `x2`; received shapes {a.shape} and {b.shape}"
+            "matmul: the last dimension of `x1` must equal the second-last of `x2`; received shapes "
+            f"{a.shape} and {b.shape}"
         )
     return cast_to(_matmul(a, b), dtype)
 
@@ -197,83 +197,6 @@ def _from_last(x: Tensor, axis: int) -> Tensor:
     return permute(x, perm)
 
 
-# -- norms -------------------------------------------------------------------------------------------
-@keras_op
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Vector norm (one axis) or matrix norm (two axes); None is the root of the sum of squares.
-
-    ord: None, "fro", "nuc", inf, -inf, 0 or a number, as numpy.linalg.norm names them.
-    """
-    x = floating(x)
-    rank = len(x.shape)
-    axes = axes_of(axis, rank, "norm")
-    if isinstance(axis, (list, tuple)):
-        axes = tuple(axis_of(a, rank, "norm") for a in axis)
-    if ord is None:
-        return _euclid(x, tuple(sorted(axes)), keepdims)
-    if len(axes) == 1:
-        return _vector_norm(x, ord, axes, keepdims)
-    if len(axes) == 2:
-        return _matrix_norm(x, ord, axes, keepdims)
-    raise ValueError(
-        f"norm: argument `axis` must name one or two axes for ord={ord!r}; received axis={axis}, shape {x.shape}"
-    )
-
-
-def _euclid(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    squares = apply("real", apply("mul", x, apply("conj", x))) if x.dtype in COMPLEX else apply("mul", x, x)
-    return safe_sqrt(reduce("reduce_sum", squares, axes, keepdims))
-
-
-def safe_sqrt(x: Tensor) -> Tensor:
-    """sqrt whose gradient at 0 is 0 instead of infinity."""
-    zero = apply("eq", x, 0.0)
-    root = apply("sqrt", select(zero, full_of((), 1.0, x.dtype), x))
-    return select(zero, full_of((), 0.0, x.dtype), root)
-
-
-def _vector_norm(x: Tensor, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    if isinstance(ord, str):
-        raise ValueError(f"norm: argument `ord` must be a number for vectors; received {ord!r} with axis={axes}")
-    size = apply("abs", x)
-    if ord == 2:
-        return _euclid(x, axes, keepdims)
-    if ord == math.inf:
-        return reduce("reduce_max", size, axes, keepdims)
-    if ord == -math.inf:
-        return reduce("reduce_min", size, axes, keepdims)
-    if ord == 0:
-        return reduce("reduce_sum", cast_to(apply("ne", size, 0.0), size.dtype), axes, keepdims)
-    if ord == 1:
-        return reduce("reduce_sum", size, axes, keepdims)
-    total = reduce("reduce_sum", apply("pow", size, float(ord)), axes, keepdims)
-    return apply("pow", total, 1.0 / ord)
-
-
-def _matrix_norm(x: Tensor, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    rows, columns = axes
-    if ord == "fro":
-        return _euclid(x, tuple(sorted(axes)), keepdims)
-    if ord in (1, -1, math.inf, -math.inf):
-        summed, over = (rows, columns) if ord in (1, -1) else (columns, rows)
-        total = reduce("reduce_sum", apply("abs", x), (summed,), True)
-        result = reduce("reduce_max" if ord > 0 else "reduce_min", total, (over,), True)
-    elif ord in ("nuc", 2, -2):
-        rest = [i for i in range(len(x.shape)) if i not in axes]
-        values = singular_values(permute(x, (*rest, rows, columns)))
-        how = {"nuc": "reduce_sum", 2: "reduce_max", -2: "reduce_min"}[ord]
-        result = reduce(how, values, (len(rest),))
-        if keepdims:
-            return reshape_to(result, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
-        return result
-    else:
-        raise ValueError(
-            f"norm: argument `ord` must be 'fro', 'nuc', 1, -1, 2, -2, inf or -inf for matrices; received {ord!r}"
-        )
-    kept = result.shape if keepdims else tuple(n for i, n in enumerate(result.shape) if i not in axes)
-    return reshape_to(result, kept)
-
-
 # -- decompositions ----------------------------------------------------------------------------------
 def _matrix(x: Any, op: str, square: bool = False) -> Tensor:
     x = floating(x)
@@ -324,7 +247,7 @@ def slogdet(x: Any) -> Any:
 def logdet(x: Any) -> Any:
     """Logarithm of the determinant of positive definite matrices."""
     factor = apply("cholesky", _matrix(x, "logdet", True))
-    from graphkeras.ops.shaping import diagonal
+    from graphkeras.ops.diagonals import diagonal
 
     entries = diagonal(factor, 0, -2, -1)
     return apply("mul", reduce("reduce_sum", apply("log", entries), (len(entries.shape) - 1,)), 2.0)
@@ -351,14 +274,16 @@ def inv(x: Any) -> Any:
 @keras_op
 def lu_factor(x: Any) -> Any:
     """LU factors in one matrix, and the row exchanges."""
-    return tuple(apply("lu", _matrix(x, "lu_factor")))
+    return tuple(apply("lu", _matrix(x, "lu_factor"))[:2])
 
 
 @keras_op
 def qr(x: Any, mode: str = "reduced") -> Any:
     """Orthogonal Q and upper triangular R with Q R = x; mode "reduced" or "complete"."""
     if mode not in ("reduced", "complete"):
-        raise ValueError(f"qr: argument `mode` must be 'reduced' or 'complete'; received {mode!r}")
+        raise ValueError(
+            f"qr: invalid argument `mode`. Expected one of {{'reduced', 'complete'}}. Received: mode={mode!r}"
+        )
     return tuple(apply("qr", _matrix(x, "qr"), mode=mode))
 
 
@@ -366,11 +291,13 @@ def qr(x: Any, mode: str = "reduced") -> Any:
 def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """U, singular values (falling), V^T; or the values alone."""
     x = _matrix(x, "svd")
-    return tuple(apply("svd", x, full_matrices=bool(full_matrices))) if compute_uv else singular_values(x)
+    return (
+        tuple(apply("svd", x, full_matrices=bool(full_matrices), compute_uv=True)) if compute_uv else singular_values(x)
+    )
 
 
 def singular_values(x: Tensor) -> Tensor:
-    return apply("svd", x, full_matrices=False)[1]
+    return apply("svd", x, full_matrices=False, compute_uv=False)[0]
 
 
 @keras_op
@@ -403,7 +330,7 @@ def solve_triangular(a: Any, b: Any, lower: bool = False) -> Any:
 
 
 def _solve_triangular(a: Tensor, b: Tensor, lower: bool) -> Tensor:
-    return apply("solve_triangular", a, b, lower=bool(lower))
+    return apply("solve_triangular", a, b, lower=bool(lower), transpose=False)
 
 
 @keras_op
@@ -419,7 +346,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 def pinv(x: Any, rcond: Any = None) -> Any:
     """Pseudo-inverse, by the singular values above rcond times the largest."""
     x = _matrix(x, "pinv")
-    u, s, vh = apply("svd", x, full_matrices=False)
+    u, s, vh = apply("svd", x, full_matrices=False, compute_uv=True)
     if rcond is None:
         rcond = 10.0 * builtins.max(x.shape[-2:]) * (2.2e-16 if x.dtype in ("float64", "complex128") else 1.2e-7)
     last = len(s.shape) - 1
@@ -477,24 +404,9 @@ def corrcoef(x: Any) -> Any:
     mean = apply("mul", reduce("reduce_sum", rows, (1,), True), 1.0 / n)
     centered = apply("sub", rows, mean)
     covariance = apply("div", dot_general(centered, centered, ((1,), (1,))), float(n - 1))
-    from graphkeras.ops.shaping import diagonal
+    from graphkeras.ops.diagonals import diagonal
 
     deviation = apply("sqrt", diagonal(covariance))
     scaled = apply("div", apply("div", covariance, expand(deviation, 1)), expand(deviation, 0))
     scaled = apply("minimum", apply("maximum", scaled, -1.0), 1.0)
     return reshape_to(scaled, ()) if len(shape) == 1 else scaled
-
-
-@keras_op
-def cdist(x: Any, y: Any) -> Any:
-    """Euclidean distances between the rows of x (..., n, d) and y (..., m, d)."""
-    a, b = promote(x, y, also=float)
-    difference = apply("sub", expand(a, len(a.shape) - 1), expand(b, len(b.shape) - 2))
-    return _euclid(difference, (len(difference.shape) - 1,), False)
-
-
-def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
-    """Value of `fun(*primals)` and its derivative in the direction of `tangents` (and fun's second result)."""
-    from graphkeras.ops.control import forward_derivative
-
-    return forward_derivative(fun, primals, tangents, has_aux)

@@ -38,11 +38,18 @@ from graphkeras.ops.activation import (
 from graphkeras.ops.attention import (
     dot_product_attention,
 )
+from graphkeras.ops.complexes import (
+    polar,
+)
 from graphkeras.ops.convolution import (
     conv,
     conv_transpose,
     depthwise_conv,
     separable_conv,
+)
+from graphkeras.ops.ctc import (
+    ctc_decode,
+    ctc_loss,
 )
 from graphkeras.ops.indexing import (
     multi_hot,
@@ -52,9 +59,6 @@ from graphkeras.ops.losses import (
     binary_crossentropy,
     categorical_crossentropy,
     sparse_categorical_crossentropy,
-)
-from graphkeras.ops.pointwise import (
-    polar,
 )
 from graphkeras.ops.pooling import (
     adaptive_average_pool,
@@ -82,6 +86,8 @@ __all__ = [
     "celu",
     "conv",
     "conv_transpose",
+    "ctc_decode",
+    "ctc_loss",
     "depth_to_space",
     "depthwise_conv",
     "dot_product_attention",

@@ -43,6 +43,13 @@ from graphkeras.ops.binary import (
     subtract,
     true_divide,
 )
+from graphkeras.ops.complexes import (
+    angle,
+    conj,
+    conjugate,
+    imag,
+    real,
+)
 from graphkeras.ops.control import (
     vectorize,
 )
@@ -74,6 +81,13 @@ from graphkeras.ops.creation import (
     zeros,
     zeros_like,
 )
+from graphkeras.ops.diagonals import (
+    diag,
+    diagflat,
+    diagonal,
+    trace,
+    vander,
+)
 from graphkeras.ops.einsum import (
     einsum,
 )
@@ -101,7 +115,6 @@ from graphkeras.ops.matrix import (
 from graphkeras.ops.pointwise import (
     abs,
     absolute,
-    angle,
     arccos,
     arccosh,
     arcsin,
@@ -113,8 +126,6 @@ from graphkeras.ops.pointwise import (
     cbrt,
     ceil,
     clip,
-    conj,
-    conjugate,
     copy,
     cos,
     cosh,
@@ -125,7 +136,6 @@ from graphkeras.ops.pointwise import (
     fabs,
     floor,
     i0,
-    imag,
     isfinite,
     isinf,
     isnan,
@@ -133,14 +143,13 @@ from graphkeras.ops.pointwise import (
     isposinf,
     isreal,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logical_not,
     nan_to_num,
     negative,
     rad2deg,
-    real,
     reciprocal,
     round,
     sign,
@@ -183,9 +192,6 @@ from graphkeras.ops.shaping import (
     broadcast_to,
     column_stack,
     concatenate,
-    diag,
-    diagflat,
-    diagonal,
     dsplit,
     dstack,
     expand_dims,
@@ -207,9 +213,7 @@ from graphkeras.ops.shaping import (
     stack,
     swapaxes,
     tile,
-    trace,
     transpose,
-    vander,
     vsplit,
     vstack,
 )
@@ -363,9 +367,9 @@ __all__ = [
     "less_equal",
     "linspace",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logaddexp",
     "logaddexp2",
     "logical_and",

@@ -324,12 +324,5 @@ def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
     place = reduce("reduce_sum", cast_to(apply("ge", expand(x, 1), expand(edges, 0)), "int32"), (1,))
     place = apply("sub", apply("minimum", place, bins), 1)
     inside = apply("and", apply("ge", x, low), apply("le", x, high))
-    counts = apply(
-        "scatter",
-        full_of((bins,), 0, "int32"),
-        apply("maximum", place, 0),
-        cast_to(inside, "int32"),
-        axis=0,
-        combine="add",
-    )
-    return cast_to(counts, "int32"), edges
+    zeros, hits = full_of((bins,), 0, "int32"), cast_to(inside, "int32")
+    return apply("scatter", zeros, apply("maximum", place, 0), hits, axis=0, combine="add"), edges

@@ -16,7 +16,6 @@ from graphkeras.ops.base import (
     floating,
     full_of,
     part,
-    permute,
     promote,
     promote_floating,
     reshape_to,
@@ -40,19 +39,11 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
     return apply("real", z), apply("imag", z)
 
 
-def _transform(z: Tensor, axis: int, kind: str) -> Tensor:
-    """A one-dimensional transform of any axis."""
-    rank = len(z.shape)
-    perm = [i for i in range(rank) if i != axis] + [axis]
-    moved = apply("fft", permute(z, perm), kind=kind)
-    return permute(moved, sorted(range(rank), key=perm.__getitem__))
-
-
 @keras_op
 def fft(x: Any) -> Any:
     """Discrete Fourier transform of the last axis of a (real, imaginary) pair; a pair comes back."""
     z = _complex_pair(x, "fft")
-    return _parts(_transform(z, len(z.shape) - 1, "fft"))
+    return _parts(apply("fft", z, kind="fft", axes=(len(z.shape) - 1,)))
 
 
 @keras_op
@@ -60,7 +51,7 @@ def fft2(x: Any) -> Any:
     """Discrete Fourier transform of the last two axes of a (real, imaginary) pair."""
     z = _complex_pair(x, "fft2")
     rank = len(z.shape)
-    return _parts(_transform(_transform(z, rank - 1, "fft"), rank - 2, "fft"))
+    return _parts(apply("fft", z, kind="fft", axes=(rank - 2, rank - 1)))
 
 
 @keras_op
@@ -68,7 +59,7 @@ def ifft2(x: Any) -> Any:
     """Inverse of `fft2`."""
     z = _complex_pair(x, "ifft2")
     rank = len(z.shape)
-    return _parts(_transform(_transform(z, rank - 1, "ifft"), rank - 2, "ifft"))
+    return _parts(apply("fft", z, kind="ifft", axes=(rank - 2, rank - 1)))
 
 
 def _sized(x: Tensor, n: int) -> Tensor:
@@ -86,10 +77,7 @@ def rfft(x: Any, fft_length: int | None = None) -> Any:
     x = floating(x)
     x = cast_to(x, "float32") if x.dtype in ("float16", "bfloat16") else x
     n = x.shape[-1] if fft_length is None else int(fft_length)
-    x = _sized(x, n)
-    z = apply("complex", x, full_of(x.shape, 0.0, x.dtype))
-    full = apply("fft", z, kind="fft")
-    return _parts(part(full, len(x.shape) - 1, 0, n // 2 + 1))
+    return _parts(apply("fft", _sized(x, n), kind="rfft", axes=(len(x.shape) - 1,)))
 
 
 @keras_op
@@ -100,18 +88,7 @@ def irfft(x: Any, fft_length: int | None = None) -> Any:
 
 
 def _irfft(z: Tensor, n: int) -> Tensor:
-    half = _sized(z, n // 2 + 1)
-    axis = len(half.shape) - 1
-    # The other half mirrors it; the imaginary parts of the first and the middle value count as 0.
-    mirror = apply("conj", apply("reverse", part(half, axis, 1, (n + 1) // 2), axes=(axis,)))
-    full = apply("concat", half, mirror, axis=axis) if mirror.shape[axis] else half
-    re, im = _parts(full)
-    own = np.ones(n, dtype="float32")
-    own[0] = 0.0
-    if n % 2 == 0:
-        own[n // 2] = 0.0
-    full = apply("complex", re, apply("mul", im, to_tensor(own, im.dtype)))
-    return apply("real", apply("fft", full, kind="ifft"))
+    return apply("fft", _sized(z, n // 2 + 1), kind="irfft", axes=(len(z.shape) - 1,), length=n)
 
 
 @keras_op
@@ -150,10 +127,13 @@ def _window(window: Any, length: int, fft_length: int, dtype: str, op: str) -> T
 
 
 def _check_lengths(op: str, length: int, stride: int, fft_length: int) -> None:
-    if length < 1 or stride < 1 or fft_length < length:
+    for name, value in (("sequence_length", length), ("sequence_stride", stride)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{op}: argument `{name}` must be a positive integer; received {value}")
+    if fft_length < length:
         raise ValueError(
-            f"{op}: 0 < sequence_length <= fft_length and 0 < sequence_stride are expected; received "
-            f"sequence_length={length}, sequence_stride={stride}, fft_length={fft_length}"
+            f"{op}: argument `fft_length` must equal or be larger than `sequence_length`; received "
+            f"sequence_length={length}, fft_length={fft_length}"
         )
 
 

@@ -68,7 +68,8 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
     scores, where = to_tensor(predictions), to_tensor(targets)
     if len(scores.shape) != 2 or len(where.shape) != 1:
         raise ValueError(
-            f"in_top_k: `targets` (n,) and `predictions` (n, classes) are expected; received {where.shape} and {scores.shape}"
+            "in_top_k: `targets` (n,) and `predictions` (n, classes) are expected; received "
+            f"{where.shape} and {scores.shape}"
         )
     own = apply("take_along_axis", scores, expand(cast_to(where, "int32"), 1), axis=1)
     better = reduce("reduce_sum", cast_to(apply("gt", scores, own), "int32"), (1,))
@@ -166,8 +167,10 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     x = cast_to(to_tensor(x), "int32")
     known = concrete(x)
     if known is None and minlength < 1:
-        raise ValueError("bincount: the result's length is the largest element + 1, which is not known when the step is "
-                         "traced; pass minlength=number of bins")  # fmt: skip
+        raise ValueError(
+            "bincount: the result's length is the largest element + 1, which is not known when the step is traced; "
+            "pass minlength=number of bins"
+        )
     length = minlength if known is None else max(minlength, int(known.max()) + 1 if known.size else 0)
     amounts = full_of(x.shape, 1, "int32") if weights is None else to_tensor(weights)
     amounts = cast_to(amounts, "int32") if amounts.dtype in INTS or amounts.dtype == "bool" else amounts

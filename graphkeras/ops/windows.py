@@ -49,6 +49,10 @@ def fold(x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding:
     k, d = _pair(kernel_size, "kernel_size", "fold"), _pair(dilation, "dilation", "fold")
     p, s = _pair(padding, "padding", "fold", 0), _pair(stride, "stride", "fold")
     rows, columns = (_places(size[i], k[i], d[i], p[i], s[i]) for i in (0, 1))
+    if len(x.shape) != 3:
+        raise ValueError(
+            f"fold: argument `x` must be a 3D tensor (N, C * kernel elements, windows); received shape {x.shape}"
+        )
     n, width, windows = x.shape
     if width % (k[0] * k[1]) or windows != rows.shape[0] * columns.shape[0]:
         raise ValueError(
@@ -152,7 +156,7 @@ def _extract(
 def extract_patches(
     images: Any, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid", data_format: Any = None
 ) -> Any:
-    """Windows of images (N, H, W, C) or one image, as (N, rows, columns, size elements * C); strides default to size."""
+    """Windows of images (N, H, W, C), or of one, as (N, rows, columns, size elements * C)."""
     if not isinstance(size, int) and len(size) == 3:
         return _extract(images, size, strides, dilation_rate, padding, data_format, 3, "extract_patches")
     return _extract(images, size, strides, dilation_rate, padding, data_format, 2, "extract_patches")
