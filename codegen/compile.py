@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from graphkeras.codegen import flags, report
+from graphkeras.codegen.check import CheckedProgram
 from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Int, Kernel, View, Where, contiguous_strides
 from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
 from graphkeras.codegen.memory import bodies, plan_memory
@@ -29,7 +30,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
             f"GRAPHKERAS_PASSES: expected stages among {', '.join(dict.fromkeys(STAGES))}, fuse; "
             f"received {', '.join(sorted(off))}"
         )
-    graph = optimise(graph, claimed=(), off=off)
+    original, graph = graph, optimise(graph, claimed=(), off=off)
     unknown = can_lower(graph)
     if unknown is not None:
         raise LoweringError(f"op {unknown.op!r} in layer {unknown.origin} has no native kernel")
@@ -50,7 +51,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     instructions = join_segments(ctx.instructions)
     plan = plan_memory(instructions)
     nodes = {n.id: n for n in graph.nodes}
-    program = Program(
+    program = (CheckedProgram if flags.CHECK.value else Program)(
         instructions,
         inputs=[v.buffer for v in inputs],
         outputs=[v.buffer for v in outputs],
@@ -63,6 +64,8 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
         name=graph.name,
     )
     program.groups = ctx.groups
+    if isinstance(program, CheckedProgram):
+        program.watch(original, graph, compile_graph)
     report.compiled(program, graph, time.perf_counter() - started)
     return program
 
