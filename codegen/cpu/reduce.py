@@ -30,7 +30,7 @@ from graphkeras.ir.types import numpy_dtype
 
 SPLIT = 32768  # elements under one result from which a reduction is split
 CHEAP = frozenset(
-    "add sub mul neg abs maximum minimum select cast relu eq ne lt le gt ge and or not xor sign floor isnan".split()
+    ["add", "sub", "mul", "neg", "abs", "maximum", "minimum", "select", "cast", "relu", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor", "sign", "floor", "isnan"]
 )
 
 
@@ -51,7 +51,8 @@ class Nest:
         self.monoids = [get_op(r.op).lower for r in group.reduces]
 
     def declare(self, w: Writer) -> None:
-        last = len(self.extents) - 1
+        # The extent of a vector is the batch, as a rule: another batch size must not make another kernel.
+        last = len(self.extents) - 1 if len(self.extents) > 1 else None
         for g, n in enumerate(self.extents):
             w.line(f"n{g} = {n}" if g == last and n < SMALL else f"n{g} = int_arg(args, {g})")
 
