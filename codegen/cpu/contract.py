@@ -318,8 +318,8 @@ class _Printer:
             params.target("c", direct)
         else:
             params.scratch("c", s.chunk * self.columns, p.dtype)
-        params.scratch("a_rows", s.chunk + s.mr, "int64")
-        params.scratch("c_rows", s.chunk + s.mr, "int64")
+        params.scratch("a_rows", s.chunk, "int64")
+        params.scratch("c_rows", s.chunk, "int64")
         if s.mode == "dot":
             params.scratch("b_rows", s.nv, "int64")
         if s.packed:
@@ -370,10 +370,10 @@ class _Printer:
             self._tiles("0", "k_n0")
 
     def _tables(self, direct: bool) -> None:
-        """Offsets of the item's rows in A and C; rows past the end repeat the last one."""
+        """Offsets of the item's rows in A and C."""
         w, s = self.w, self.s
-        with w.block(f"for r in range((rows + {s.mr - 1}) // {s.mr} * {s.mr})"):
-            w.line("row = row0 + min(r, rows - 1)")
+        with w.block("for r in range(rows)"):
+            w.line("row = row0 + r")
             names = [f"row_i{i}" for i in range(len(self.p.rows))]
             if names:
                 divide(w, "row", [f"row_n{i}" for i in range(len(names))], names)

@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from graphkeras.codegen.cpu.contract import SERIAL, merged, widened
 from graphkeras.codegen.cpu.params import HEADER, Params, comment
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
@@ -189,7 +190,7 @@ class WindowPrinter:
     """Prints one launch of a windowed product."""
 
     def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, w: View) -> None:
-        self.group, self.c, self.x, self.w = group, window, x, w
+        self.ctx, self.group, self.c, self.x, self.w = ctx, group, window, x, w
         node = group.anchor
         self.body = group.epilogue
         self.direct = ctx.output(node) if group.nodes == [node] and node.dtype == window.dtype else None
@@ -238,16 +239,20 @@ class WindowPrinter:
             params.declare(w)
             if self.direct is None:
                 self.body.begin(w, len(params.args))
-                with w.block(f"for r in range({BLOCK + self.mr})"):
+                with w.block(f"for r in range({BLOCK})"):
                     w.line(f"tile_rows[r] = r * {self.panel}")
             with w.block("for item in range(lo, hi)"):
                 w.line("row0 = item % bands * rows_per_item")
                 w.line("rows = min(rows_per_item, count0 - row0)")
                 w.line("image0 = item // bands * images_per_item")
                 w.line("images = min(images_per_item, all_images - image0)")
+                w.line("pixels = images * rows * pixels_of_row")
+                w.line("y_at = image0 * y_image + row0 * y_row")
                 if self.padded:
                     self._copy_region()
-                self._tables()
+                    w.line("x_at = 0")
+                else:
+                    w.line("x_at = image0 * image_step + row0 * x_row")
                 self._tiles()
         items = self.bands * -(-c.images // self.images)
         own = self.direct is not None
@@ -306,40 +311,59 @@ class WindowPrinter:
             b_step *= a.taps
         return merged(axes) or [(1, 0, 0)]
 
+    def _row_tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each output pixel of an item, relative to the item: where its window starts in x, and its place in y."""
+        axes, steps = self.c.axes, self._x_steps()
+        counts = [self.images, self.rows, *(a.count for a in axes[1:])]
+        images, *places = np.indices(counts, np.int64).reshape(len(counts), -1)
+        x_rows, y_rows = images * steps[-1], images
+        for a, step, i in zip(axes, steps, places, strict=False):
+            x_rows = x_rows + (i * a.stride - (0 if self.padded else a.low)) * step
+            y_rows = y_rows * a.extent + a.first + i * a.step
+        return x_rows, y_rows * self._y_scale()
+
+    def _y_scale(self) -> int:
+        """Elements between output pixels where tiles are stored; 1 where the epilogue wants pixel numbers."""
+        return 1 if self.direct is None else self.c.cout * self.c.groups
+
     def _params(self) -> Params:
-        c, params = self.c, Params()
+        c, params, steps = self.c, Params(), self._x_steps()
         params.source("x", self.x)
         params.source("w", self.w)
-        item_pixels = self.images * self.rows * c.pixels // max(1, c.axes[0].count) + self.mr
         if self.direct is not None:
             params.target("y", self.direct)
         else:
-            params.scratch("y", (BLOCK + self.mr) * self.panel, c.dtype)
-            params.scratch("tile_rows", BLOCK + self.mr, "int64")
-        params.scratch("x_rows", item_pixels, "int64")
-        params.scratch("y_rows", item_pixels, "int64")
-        steps = self._x_steps()
+            params.scratch("y", BLOCK * self.panel, c.dtype)
+            params.scratch("tile_rows", BLOCK, "int64")
+        for name, table in zip(("x_rows", "y_rows"), self._row_tables(), strict=True):
+            params.source(name, self.ctx.array_view(table))
         if self.padded:
-            params.scratch("piece", self.images * steps[-1], c.dtype)
-            params.table("size", [a.size for a in c.axes])
-            params.table("low", [a.low for a in c.axes])
-            params.table("reach", [a.reach for a in c.axes])
-            params.int("halo", (c.axes[0].taps - 1) * c.axes[0].dilation + 1)
+            self._piece_params(params, steps)
+        first, *rest = c.axes
+        line = math.prod(a.extent for a in rest) * self._y_scale()
         params.ints(all_images=c.images, images_per_item=self.images, rows_per_item=self.rows, bands=self.bands)
-        params.table("count", [a.count for a in c.axes])
-        params.table("extent", [a.extent for a in c.axes])
-        params.table("stride", [a.stride for a in c.axes])
-        params.table("first", [a.first for a in c.axes])
-        params.table("step", [a.step for a in c.axes])
-        params.table("x_step", steps[:-1])
-        params.ints(image_step=steps[-1], channels=c.cin * c.groups, columns=self.columns, total=c.cout * c.groups)
+        params.ints(count0=first.count, pixels_of_row=math.prod(a.count for a in rest), image_step=steps[-1])
+        params.ints(x_row=first.stride * steps[0], y_row=first.step * line, y_image=first.extent * line)
+        params.int("columns", self.columns)
         if not c.depthwise:
             params.ints(groups=c.groups, cin=c.cin)
-        for i, (n, a, b) in enumerate(self._nest()):
-            (params.literal if n <= 16 else params.int)(f"k_n{i}", n)
+        nest = self._nest()
+        for i, (n, a, b) in enumerate(nest):
+            (params.literal if n <= 16 and i == len(nest) - 1 else params.int)(f"k_n{i}", n)
             (params.literal if a == 1 else params.int)(f"k_a{i}", a)
             params.int(f"k_b{i}", b)
         return params
+
+    def _piece_params(self, params: Params, steps: Sequence[int]) -> None:
+        """What `_copy_region` reads."""
+        c = self.c
+        params.scratch("piece", self.images * steps[-1], c.dtype)
+        params.table("size", [a.size for a in c.axes])
+        params.table("low", [a.low for a in c.axes])
+        params.table("reach", [a.reach for a in c.axes])
+        params.table("x_step", steps[: len(c.axes) - 1])
+        params.ints(stride0=c.axes[0].stride, halo=(c.axes[0].taps - 1) * c.axes[0].dilation + 1)
+        params.ints(channels=c.cin * c.groups, piece_step=steps[-1])
 
     def _copy_region(self) -> None:
         """The item's piece of x with zeros where the window hangs over the edge."""
@@ -363,7 +387,7 @@ class WindowPrinter:
         source = "image0 + n"
         for i in range(last):
             source = f"({source}) * size{i} + s{i}"
-        w.line(f"line = shift(piece, n * image_step{to})")
+        w.line(f"line = shift(piece, n * piece_step{to})")
         w.line(f"start = min(max({low}, 0), {reach}) * channels")
         w.line(f"stop = max(start, min({reach}, size{axis} + ({low})) * channels)")
         if last:
@@ -379,46 +403,13 @@ class WindowPrinter:
         with w.block(f"for e in range(stop, {reach} * channels)"):
             w.line(f"line[e] = {self.c.dtype}(0)")
 
-    def _tables(self) -> None:
-        """For each output pixel of the item: where its window starts, and where it goes."""
-        w, spatial = self.text, len(self.c.axes)
-        w.line("pixels = 0")
-        names = ["n", *(f"i{i}" for i in range(spatial))]
-        extents = ["images", "rows", *(f"count{i}" for i in range(1, spatial))]
-        place, start = "image0 + n", "n * image_step"
-        if not self.padded:
-            start = "(image0 + n) * image_step - low"
-        for i in range(spatial):
-            where = "(row0 + i0)" if i == 0 else f"i{i}"
-            place = f"({place}) * extent{i} + first{i} + {where} * step{i}"
-            from_row = where if i == 0 and not self.padded else f"i{i}"
-            start += f" + {from_row} * stride{i} * x_step{i}"
-        if not self.padded:
-            w.line("low = " + str(0) + "".join(f" + {a.low} * x_step{i}" for i, a in enumerate(self.c.axes) if a.low))
-        self._loops(names, extents, [f"x_rows[pixels] = {start}", f"y_rows[pixels] = {place}", "pixels += 1"])
-        with w.block(f"for r in range(pixels, pixels + {self.mr - 1})"):
-            w.line("x_rows[r] = x_rows[pixels - 1]")
-            w.line("y_rows[r] = y_rows[pixels - 1]")
-        if self.direct is not None:
-            with w.block(f"for r in range(pixels + {self.mr - 1})"):
-                w.line("y_rows[r] *= total")
-
-    def _loops(self, names: Sequence[str], extents: Sequence[str], lines: Sequence[str]) -> None:
-        if not names:
-            for line in lines:
-                self.text.line(line)
-            return
-        with self.text.block(f"for {names[0]} in range({extents[0]})"):
-            self._loops(names[1:], extents[1:], lines)
-
     def _tiles(self) -> None:
         w, c = self.text, self.c
         if c.depthwise:
-            x_at, column = "j0", "j0"
-            self._panels(x_at, column)
+            self._panels("x_at + j0", "j0")
         else:
             with w.block("for g in range(groups)"):
-                self._panels("g * cin", "g * columns + j0")
+                self._panels("x_at + g * cin", "g * columns + j0")
 
     def _panels(self, x_at: str, column: str) -> None:
         w = self.text
@@ -430,7 +421,7 @@ class WindowPrinter:
             if self.direct is not None:
                 with w.block(f"for i in range(0, pixels, {self.mr})"):
                     w.line(call)
-                    w.line(f"     shift(y, {column}), shift(y_rows, i), pixels - i, here, 0, ({words}))")
+                    w.line(f"     shift(y, y_at + {column}), shift(y_rows, i), pixels - i, here, 0, ({words}))")
                 return
             with w.block(f"for block in range(0, pixels, {BLOCK})"):
                 w.line(f"end = min(block + {BLOCK}, pixels)")
@@ -438,7 +429,7 @@ class WindowPrinter:
                     w.line(call)
                     w.line(f"     y, shift(tile_rows, i - block), end - i, here, 0, ({words}))")
                 with w.block("for r in range(block, end)"):
-                    w.line("pixel = y_rows[r]")
+                    w.line("pixel = y_at + y_rows[r]")
                     with w.block(f"for jj in range(min({self.panel}, here))"):
                         w.line(f"j = {column} + jj")
                         w.line(f"acc = y[(r - block) * {self.panel} + jj]")

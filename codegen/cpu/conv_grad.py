@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from graphkeras.codegen.cpu.contract import SERIAL
 from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
-from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide
+from graphkeras.codegen.cpu.params import HEADER, Params, comment
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -52,7 +53,7 @@ class KernelGradPrinter(WindowPrinter):
     """Shares the copying of pieces of x with the forward kernel."""
 
     def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, dy: View) -> None:
-        self.group, self.c, self.x, self.dy = group, window, x, dy
+        self.ctx, self.group, self.c, self.x, self.dy = ctx, group, window, x, dy
         self.columns = window.groups if window.depthwise else window.cout
         taps = math.prod(a.taps for a in window.axes)
         self.all_rows = taps if window.depthwise else taps * window.cin
@@ -102,7 +103,7 @@ class KernelGradPrinter(WindowPrinter):
                 w.line("run = item // blocks")
                 w.line("from_row = item % blocks * rows_per_block")
                 w.line("tile_rows = min(rows_per_block, all_rows - from_row)")
-                self._row_tables()
+                w.line("place = shift(dw, run * dw_size)")
                 w.line("first_unit = run * units_per_run")
                 with w.block("for unit in range(first_unit, min(first_unit + units_per_run, units))"):
                     self._unit()
@@ -114,7 +115,7 @@ class KernelGradPrinter(WindowPrinter):
             tuple(params.args),
             items,
             items if c.flops < SERIAL else 1,
-            (self.x.buffer, self.dy.buffer),
+            tuple(params.reads),
             (target.buffer,),
             flops=c.flops,
             nbytes=float(moved),
@@ -145,41 +146,32 @@ class KernelGradPrinter(WindowPrinter):
         params.source("x", self.x)
         params.source("dy", self.dy)
         params.target("dw", target)
-        params.scratch("x_rows", self.block + self.mr, "int64")
-        params.scratch("w_rows", self.block + self.mr, "int64")
+        for name, table in zip(("x_rows", "w_rows"), self._tap_tables(), strict=True):
+            params.source(name, self.ctx.array_view(table))
         if self.padded:
-            params.scratch("piece", self.images * steps[-1], c.dtype)
-            params.table("size", [a.size for a in c.axes])
-            params.table("low", [a.low for a in c.axes])
-            params.table("reach", [a.reach for a in c.axes])
-            params.int("halo", (c.axes[0].taps - 1) * c.axes[0].dilation + 1)
-        else:
-            params.int("before", sum(a.low * s for a, s in zip(c.axes, steps, strict=False)))
+            self._piece_params(params, steps)
         params.ints(all_images=c.images, images_per_item=self.images, rows_per_item=self.rows, bands=self.bands)
         params.ints(units=self.units, units_per_run=self.units_per_run)
         params.ints(blocks=-(-self.all_rows // self.block), rows_per_block=self.block, all_rows=self.all_rows)
-        params.table("count", [a.count for a in c.axes])
-        params.table("taps", [a.taps for a in c.axes])
-        params.table("dilation", [a.dilation for a in c.axes])
-        params.table("stride", [a.stride for a in c.axes])
-        params.table("x_step", steps[:-1])
-        params.ints(image_step=steps[-1], channels=c.cin * c.groups, columns=self.columns, total=c.cout * c.groups)
+        line = c.cout * c.groups
+        for i in reversed(range(len(c.axes))):
+            params.ints(
+                **{f"count{i}": c.axes[i].count, f"x_next{i}": c.axes[i].stride * steps[i], f"dy_step{i}": line}
+            )
+            line *= c.axes[i].count
+        params.ints(image_step=steps[-1], dy_image=line, columns=self.columns)
         params.ints(groups=1 if c.depthwise else c.groups, cin=c.cin, dw_size=self.all_rows * c.cout * c.groups)
         return params
 
-    def _row_tables(self) -> None:
-        """Where each (tap, channel) of the block starts in the piece of x, and its row of dw."""
-        w, axes = self.text, len(self.c.axes)
-        with w.block(f"for r in range((tile_rows + {self.mr - 1}) // {self.mr} * {self.mr})"):
-            w.line("row = from_row + min(r, tile_rows - 1)")
-            names = [f"t{i}" for i in range(axes)]
-            extents = [f"taps{i}" for i in range(axes)]
-            if not self.c.depthwise:
-                names, extents = [*names, "channel"], [*extents, "cin"]
-            divide(w, "row", extents, names)
-            place = " + ".join(f"t{i} * dilation{i} * x_step{i}" for i in range(axes))
-            w.line(f"x_rows[r] = {place}" + ("" if self.c.depthwise else " + channel"))
-            w.line("w_rows[r] = run * dw_size + row * total")
+    def _tap_tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each (tap, channel) starts in a unit of x, and its row of dw."""
+        c, steps = self.c, self._x_steps()
+        counts = [*(a.taps for a in c.axes), 1 if c.depthwise else c.cin]
+        *taps, channel = np.indices(counts, np.int64).reshape(len(counts), -1)
+        x_rows = channel
+        for a, step, t in zip(c.axes, steps, taps, strict=False):
+            x_rows = x_rows + (t * a.dilation - (0 if self.padded else a.low)) * step
+        return x_rows, np.arange(self.all_rows, dtype=np.int64) * (c.cout * c.groups)
 
     def _unit(self) -> None:
         w, c = self.text, self.c
@@ -192,21 +184,17 @@ class KernelGradPrinter(WindowPrinter):
             self._copy_region()
             w.line("x_unit = 0")
         else:
-            w.line("x_unit = image0 * image_step + row0 * stride0 * x_step0 - before")
-        w.line(f"dy_step{spatial - 1} = total")
-        for i in reversed(range(spatial - 1)):
-            w.line(f"dy_step{i} = dy_step{i + 1} * count{i + 1}")
-        w.line("dy_image = dy_step0 * count0")
+            w.line("x_unit = image0 * image_step + row0 * x_next0")
         w.line("dy_unit = image0 * dy_image + row0 * dy_step0")
         words = ["images", "image_step", "dy_image"]
         for i in range(spatial):
-            words += ["rows" if i == 0 else f"count{i}", f"stride{i} * x_step{i}", f"dy_step{i}"]
+            words += ["rows" if i == 0 else f"count{i}", f"x_next{i}", f"dy_step{i}"]
         x_at, column = ("j0", "j0") if c.depthwise else ("g * cin", "g * columns + j0")
         source = "piece" if self.padded else "x"
         groups, panels = w.block("for g in range(groups)"), w.block(f"for j0 in range(0, columns, {self.panel})")
         with groups, panels, w.block(f"for i in range(0, tile_rows, {self.mr})"):
-            w.line(f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, i),")
-            w.line(f"     shift(dy, dy_unit + {column}), x_rows, shift(dw, {column}), shift(w_rows, i),")
+            w.line(f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, from_row + i),")
+            w.line(f"     shift(dy, dy_unit + {column}), x_rows, shift(place, {column}), shift(w_rows, from_row + i),")
             w.line(f"     tile_rows - i, columns - j0, unit - first_unit, ({', '.join(words)}))")
 
 

@@ -12,7 +12,7 @@ in registers through all loop levels, then writing `rows` rows and `cols` column
     "dot"        both are vectors along the innermost k, summed across at the end; B has a row per column, at noff[j].
                  For products whose two operands are contiguous along the contraction: nothing is transposed.
 
-Empty loops give zeros. Rows past `rows` must still have readable offsets (repeat the last one).
+Empty loops give zeros. Rows past `rows` repeat the last one and are not stored, so tables end at `rows`.
 """
 
 from __future__ import annotations
@@ -151,13 +151,22 @@ class _Tile:
         b.position_at_end(after)
         return carried
 
+    def row_starts(self, a, moff, rows):
+        """Where each row of A begins; rows that do not exist are the last one."""
+        last = self.b.sub(rows, I64(1))
+        starts = []
+        for m in range(self.mr):
+            row = self.b.select(self.b.icmp_signed("<", I64(m), last), I64(m), last)
+            starts.append(self.at(a, self.b.load(self.at(moff, row))))
+        return starts
+
     def emit(self, args, words):
         a, moff, b, _noff, c, coff, rows, cols, accumulate = args
         bld, nv = self.b, self.nv
         if self.unit:
             row_start = [self.at(a, m) for m in range(self.mr)]
         else:
-            row_start = [self.at(a, bld.load(self.at(moff, m))) for m in range(self.mr)]
+            row_start = self.row_starts(a, moff, rows)
         masks = [self.lanes_below(bld.sub(cols, I64(self.width * j))) for j in range(nv)]
 
         def read(pointer, scope, j):
@@ -188,29 +197,15 @@ class _Tile:
             with bld.if_then(bld.icmp_signed(">", rows, I64(m)), likely=True):
                 start = self.at(c, bld.load(self.at(coff, m)))
                 places = [self.at(start, self.width * j) for j in range(nv)]
-                with bld.if_else(whole, likely=True) as (full, part):
-                    with full:
-                        for j in range(nv):
-                            value = accs[m * nv + j]
-                            old = self.load_if(adding, lambda p=places[j]: self.load(p, self.c_scope))
-                            self.store(bld.fadd(value, old), places[j])
-                    with part:
-                        for j in range(nv):
-                            value = accs[m * nv + j]
-                            mask = bld.and_(masks[j], self.all_lanes(adding))
-                            old = self.load_masked(places[j], self.c_scope, mask)
-                            self.store_masked(bld.fadd(value, old), places[j], masks[j])
-
-    def load_if(self, flag, read):
-        """The old value of C where `flag` is set, else zero."""
-        bld, before = self.b, self.b.block
-        with bld.if_then(flag):
-            value = read()
-            inside = bld.block
-        old = bld.phi(self.vector)
-        old.add_incoming(self.zero, before)
-        old.add_incoming(value, inside)
-        return old
+                row = accs[m * nv : (m + 1) * nv]
+                with bld.if_else(bld.and_(whole, bld.not_(adding)), likely=True) as (plain, other):
+                    with plain:
+                        for value, place in zip(row, places, strict=True):
+                            self.store(value, place)
+                    with other:
+                        for value, place, mask in zip(row, places, masks, strict=True):
+                            old = self.load_masked(place, self.c_scope, bld.and_(mask, self.all_lanes(adding)))
+                            self.store_masked(bld.fadd(value, old), place, mask)
 
     def all_lanes(self, flag):
         kind = ir.VectorType(I1, self.width)
@@ -225,7 +220,7 @@ class _Dot(_Tile):
     def emit(self, args, words):
         a, moff, b, noff, c, coff, rows, cols, accumulate = args
         bld = self.b
-        a_rows = [self.at(a, bld.load(self.at(moff, m))) for m in range(self.mr)]
+        a_rows = self.row_starts(a, moff, rows)
         b_rows = [self.at(b, bld.load(self.at(noff, n))) for n in range(self.nv)]
         *outer, (extent, _sa, _sb) = [tuple(words[i : i + 3]) for i in range(0, len(words), 3)]
         width = I64(self.width)

@@ -55,10 +55,10 @@ class Pool:
         params.table("big", self.big)
         params.table("small", self.small)
         for i, (k, s) in enumerate(zip(self.window, self.strides, strict=True)):
-            params.literal(f"window{i}", k)
-            params.literal(f"stride{i}", s)
+            params.int(f"window{i}", k)
+            params.int(f"stride{i}", s)
         params.table("low", self.low)
-        (params.literal if self.channels <= 512 else params.int)("channels", self.channels)
+        (params.literal if self.channels < 64 else params.int)("channels", self.channels)
 
 
 def _operand(ctx: Lowering, node: Node, which: int) -> View:
