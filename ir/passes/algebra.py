@@ -141,7 +141,47 @@ def logic_known(b: Builder, n: Node) -> Node | None:
     return None
 
 
+@rule("reduce_sum")
+def factor_out_of_sum(b: Builder, n: Node) -> Node | None:
+    """sum(x * c) = c * sum(x), where c does not change along the summed axes.
+
+    Gradients of normalisations ask for several sums that differ by such factors only: they become one.
+    """
+    (x,) = n.inputs
+    if x.op != "mul" or n.attrs["keepdims"] or not is_float(n.dtype) or not n.attrs["axes"]:
+        return None
+    axes = n.attrs["axes"]
+    factors = _factors(x, x.shape)
+    fixed = [f for f in factors if all(_extent(f, x, a) == 1 for a in axes)]
+    moving = [f for f in factors if f not in fixed]
+    if not fixed or not moving or not any(f.shape == x.shape for f in moving):
+        return None
+    moving.sort(key=lambda f: (f.shape != x.shape, f.id))
+    product = moving[0]
+    for f in moving[1:]:
+        product = b.mul(product, f)
+    result = b.reduce_sum(product, axes=axes, keepdims=False)
+    for f in sorted(fixed, key=lambda f: f.id):
+        kept = tuple(_extent(f, x, a) for a in range(x.type.rank) if a not in axes)
+        result = b.mul(result, b.reshape(f, shape=kept))
+    return result if result.shape == n.shape else b.broadcast_to(result, shape=n.shape)
+
+
+def _factors(node: Node, shape: tuple[int, ...]) -> list[Node]:
+    """Leaves of a tree of multiplications, down to operands of smaller shape."""
+    if node.op != "mul" or node.shape != shape:
+        return [node]
+    return [f for i in node.inputs for f in _factors(i, shape)]
+
+
+def _extent(factor: Node, x: Node, axis: int) -> int:
+    """Extent of a broadcast factor along an axis of x."""
+    own = axis - (x.type.rank - factor.type.rank)
+    return 1 if own < 0 else factor.shape[own]
+
+
 ALGEBRA = (
+    factor_out_of_sum,
     mul_one,
     mul_minus_one,
     constants_together,
