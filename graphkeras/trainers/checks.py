@@ -71,6 +71,49 @@ def check_labels(model: Any, y: Any) -> None:
             )
 
 
+SAME_SHAPE = (
+    "mean_squared_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "huber",
+    "log_cosh",
+)
+
+
+def check_target_shapes(model: Any, y_pred: Any, y: Any) -> None:
+    """Targets of regression losses have the outputs' shape: broadcasting one against the other is a mistake.
+
+    Args:
+        y_pred, y: structures of anything with a shape.
+    """
+    compiled = model._compile_loss
+    if compiled is None or not compiled.built:
+        return
+    try:
+        y = compiled.align(y, y_pred)
+    except (ValueError, KeyError, TypeError):
+        return  # the step itself gives the error about structures
+    for path, loss, _, _ in compiled.losses:
+        target, output = _at(y, path), _at(y_pred, path)
+        if not hasattr(target, "shape") or not hasattr(output, "shape"):
+            continue
+        if getattr(getattr(loss, "fn", None), "__name__", "") not in SAME_SHAPE:
+            continue
+        expected, received = tuple(output.shape[1:]), tuple(target.shape[1:])
+        if _without_last_one(expected) != _without_last_one(received) and None not in expected:
+            label = "y" + "".join(f"[{p!r}]" for p in path)
+            raise ValueError(
+                f"`{label}` has shape {tuple(target.shape)}, but the output of {model.name!r} that it is compared with "
+                f"by the loss {loss.name!r} has shape {(None, *expected)}. Expected targets of shape "
+                f"{(None, *expected)}: reshape them, or change the number of units of the last layer."
+            )
+
+
+def _without_last_one(shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    return shape[:-1] if shape[-1:] == (1,) else shape
+
+
 def _is_sparse(loss: Any) -> bool:
     from graphkeras import losses
 

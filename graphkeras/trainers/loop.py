@@ -73,20 +73,24 @@ def run_epoch(
     every = frequency == "every"
     chunks = chunks_of(model, mode)
     program: Any = None
+    next_call = 0.0  # when hooks that only look now and then are due again
     batches.begin_epoch()
     try:
         while True:
-            limit = model.steps_per_execution if every else chunks.steps
+            # Batches of a stream are run as they come, so that all that came before an error has been trained on.
+            limit = model.steps_per_execution if every else chunks.steps if batches.is_resident else 1
             work = batches.next(limit)
             if work is None:
                 break
-            if frequency != "never":
+            called = every or (frequency == "sometimes" and (batches.is_resident or time.perf_counter() >= next_call))
+            if called:
                 begin(work.begin)
             for segment in work.segments:
                 program = _run(model, mode, segment, chunks, predictions)
-            if frequency != "never":
+            if called:
                 last = work.begin + limit - 1 if every else work.end
                 end(last, program.logs(model) if predictions is None else {"outputs": predictions.latest()})
+                next_call = time.perf_counter() + CHUNK_SECONDS
             if stopped():
                 break
     finally:

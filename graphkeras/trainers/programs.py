@@ -12,7 +12,9 @@ import numpy as np
 from graphkeras.core import tree
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.spec import compute_output_spec
+from graphkeras.core.tensor import Tensor
 from graphkeras.ir.types import numpy_dtype
+from graphkeras.trainers.checks import check_target_shapes
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.step import EagerStep, Rows, StepProgram, forget_losses, trace_step
 
@@ -92,7 +94,12 @@ class Programs:
     # -- building ----------------------------------------------------------------------------------
     def _symbolic_build(self, data_batch: Any, mode: str = "train") -> None:
         """Build model, losses, metrics and optimizer from the shapes of a batch, and check the data against them."""
-        x, y, sample_weight = tree.map_structure(_spec, utils.unpack_x_y_sample_weight(data_batch))
+        # An eager model may look at values, so it is built on the batch itself.
+        eagerly = self.run_eagerly  # type: ignore[attr-defined]
+        trial = _call if eagerly else compute_output_spec
+        x, y, sample_weight = tree.map_structure(
+            _tensor if eagerly else _spec, utils.unpack_x_y_sample_weight(data_batch)
+        )
         metrics = self._compile_metrics  # type: ignore[attr-defined]
         loss = self._compile_loss  # type: ignore[attr-defined]
         unbuilt = not all(layer.built for layer in self._flatten_layers())  # type: ignore[attr-defined]
@@ -100,13 +107,15 @@ class Programs:
         if mode == "predict":
             pending = []
         if unbuilt or pending:
-            y_pred = self._build_model(x)
+            y_pred = self._build_model(trial, x)
             self.__dict__["_output_spec"] = y_pred
             if metrics in pending:
-                compute_output_spec(self.compute_metrics, x, y, y_pred, sample_weight=sample_weight)  # type: ignore[attr-defined]
+                trial(self.compute_metrics, x, y, y_pred, sample_weight=sample_weight)  # type: ignore[attr-defined]
             if loss in pending:
-                compute_output_spec(self._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)  # type: ignore[attr-defined]
+                trial(self._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)  # type: ignore[attr-defined]
             forget_losses(self)
+        if mode != "predict" and y is not None and self.__dict__.get("_output_spec") is not None:
+            check_target_shapes(self, self.__dict__["_output_spec"], y)
         if mode == "train" and self.optimizer is not None:  # type: ignore[attr-defined]
             if not self.optimizer.built:  # type: ignore[attr-defined]
                 self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
@@ -115,9 +124,9 @@ class Programs:
         if unbuilt and hasattr(self, "_post_build"):
             self._post_build()
 
-    def _build_model(self, x: Any) -> Any:
+    def _build_model(self, trial: Any, x: Any) -> Any:
         try:
-            return compute_output_spec(self, x, training=False)  # type: ignore[arg-type]
+            return trial(self, x, training=False)
         except (ValueError, TypeError, NotImplementedError):
             raise
         except Exception as error:
@@ -191,6 +200,14 @@ def signature(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return (type(data).__name__, *(signature(v) for v in data))
     return None if data is None else (tuple(data.shape), str(data.dtype))
+
+
+def _call(fn: Any, *args: Any, **kwargs: Any) -> Any:
+    return fn(*args, **kwargs)
+
+
+def _tensor(x: Any) -> Any:
+    return None if x is None else Tensor(x)
 
 
 def _spec(x: Any) -> Any:
