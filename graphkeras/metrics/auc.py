@@ -109,7 +109,7 @@ class AUC(Metric):
 
     def result(self) -> Any:
         if self.curve is AUCCurve.PR and self.summation_method is AUCSummationMethod.INTERPOLATION:
-            return self._total(self._interpolated_pr())
+            return self.interpolate_pr_auc()
         x, y = self._curve()
         left, right = y[:-1], y[1:]
         if self.summation_method is AUCSummationMethod.INTERPOLATION:
@@ -133,8 +133,8 @@ class AUC(Metric):
         precision_gain = ops.where(none, 1.0, 1.0 - odds * ops.divide_no_nan(fp, tp))
         return ops.maximum(recall_gain, 0.0), precision_gain
 
-    def _interpolated_pr(self) -> Any:
-        """Areas between thresholds, with true positives linear in predicted positives (their expectation)."""
+    def interpolate_pr_auc(self) -> Any:
+        """Area under the PR curve with true positives linear in predicted positives between thresholds."""
         tp, fp, _, fn = (getattr(self, name).value for name in _COUNTS)
         p = tp + fp
         dtp, dp = tp[:-1] - tp[1:], p[:-1] - p[1:]
@@ -143,7 +143,7 @@ class AUC(Metric):
         both = ops.logical_and(p[:-1] > 0, p[1:] > 0)
         ratio = ops.where(both, ops.divide_no_nan(p[:-1], ops.maximum(p[1:], 0)), ops.ones_like(dp))
         area = slope * (dtp + intercept * ops.log(ratio))
-        return ops.divide_no_nan(area, ops.maximum(tp[1:] + fn[1:], 0))
+        return self._total(ops.divide_no_nan(area, ops.maximum(tp[1:] + fn[1:], 0)))
 
     def _total(self, areas: Any) -> Any:
         total = ops.sum(areas, axis=0)

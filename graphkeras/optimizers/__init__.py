@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphkeras.optimizers import schedules
+from graphkeras.optimizers import legacy, schedules
 from graphkeras.optimizers.adadelta import Adadelta
 from graphkeras.optimizers.adafactor import Adafactor
 from graphkeras.optimizers.adagrad import Adagrad
@@ -15,6 +15,7 @@ from graphkeras.optimizers.ftrl import Ftrl
 from graphkeras.optimizers.lamb import Lamb
 from graphkeras.optimizers.lion import Lion
 from graphkeras.optimizers.loss_scale_optimizer import LossScaleOptimizer
+from graphkeras.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
 from graphkeras.optimizers.muon import Muon
 from graphkeras.optimizers.nadam import Nadam
 from graphkeras.optimizers.optimizer import Optimizer
@@ -37,8 +38,10 @@ _CLASSES = (
     Lamb,
     Lion,
     LossScaleOptimizer,
+    MultiOptimizer,
     Muon,
     Nadam,
+    OptimizerMap,
     RMSprop,
     SGD,
     ScheduleFreeAdamW,
@@ -96,13 +99,16 @@ __all__ = [
     "Lamb",
     "Lion",
     "LossScaleOptimizer",
+    "MultiOptimizer",
     "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
     "ScheduleFreeAdamW",
     "deserialize",
     "get",
+    "legacy",
     "schedules",
     "serialize",
 ]

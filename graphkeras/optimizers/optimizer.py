@@ -12,15 +12,13 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from graphkeras import initializers, ops
 from graphkeras.core import tree
-from graphkeras.core.config import floatx
 from graphkeras.core.naming import auto_name
 from graphkeras.core.scopes import StatelessScope, name_scope
 from graphkeras.core.trace import origin
 from graphkeras.core.variable import Variable
+from graphkeras.optimizers.arguments import check_arguments, check_count, check_ema, rate_variable
 from graphkeras.optimizers.clipping import clip_by_global_norm, clip_by_norm
 from graphkeras.optimizers.conditional import assign_where
 from graphkeras.optimizers.schedules.learning_rate_schedule import LearningRateSchedule
@@ -77,9 +75,9 @@ class Optimizer:
         **kwargs: Any,
     ) -> None:
         self.__dict__["_variables"] = []
-        _check_arguments(kwargs, clipnorm, clipvalue, global_clipnorm, gradient_accumulation_steps)
+        check_arguments(kwargs, clipnorm, clipvalue, global_clipnorm, gradient_accumulation_steps)
         if use_ema:
-            _check_ema(ema_momentum, ema_overwrite_frequency)
+            check_ema(ema_momentum, ema_overwrite_frequency)
         self.name = name or auto_name(type(self).__name__)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -97,7 +95,7 @@ class Optimizer:
         self._not_decayed_names: re.Pattern[str] | None = None
         with name_scope(self.name, caller=self):
             self._iterations = Variable(0, name="iteration", dtype="int", trainable=False)
-            self._learning_rate = learning_rate if callable(learning_rate) else _rate_variable(learning_rate)
+            self._learning_rate = learning_rate if callable(learning_rate) else rate_variable(learning_rate)
 
     # -- state ---------------------------------------------------------------------------------------
     @property
@@ -459,9 +457,9 @@ class Optimizer:
                 "created). You can build it via `optimizer.build(trainable_variables)`."
             )
         own = self.variables
-        _check_count("optimizer_variables", len(optimizer_variables), len(own), f"{type(self).__name__}().variables")
+        check_count("optimizer_variables", len(optimizer_variables), len(own), f"{type(self).__name__}().variables")
         count = len(self._trainable_variables)
-        _check_count("trainable_variables", len(trainable_variables), count, "those the optimizer was built with")
+        check_count("trainable_variables", len(trainable_variables), count, "those the optimizer was built with")
         mapping = [
             *zip(self._trainable_variables, trainable_variables, strict=True),
             *zip(own, optimizer_variables, strict=True),
@@ -531,49 +529,3 @@ class Optimizer:
 
 
 BaseOptimizer = Optimizer
-
-
-def _rate_variable(learning_rate: Any) -> Variable:
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (float, int, np.floating, np.integer)):
-        raise ValueError(
-            "Argument `learning_rate` should be float, or an instance of LearningRateSchedule, or a callable (that "
-            f"returns the learning rate). Received instead: learning_rate={learning_rate!r}"
-        )
-    return Variable(float(learning_rate), name="learning_rate", dtype=floatx(), trainable=False)
-
-
-def _check_arguments(
-    kwargs: dict[str, Any], clipnorm: Any, clipvalue: Any, global_clipnorm: Any, accumulation: Any
-) -> None:
-    if kwargs.pop("decay", None) is not None:
-        warnings.warn("Argument `decay` is no longer supported and will be ignored. Use a schedule.", stacklevel=4)
-    if kwargs:
-        hint = " Use `learning_rate` instead of `lr`." if "lr" in kwargs else ""
-        raise ValueError(f"Argument(s) not recognized: {kwargs}.{hint}")
-    if sum(a is not None for a in (clipnorm, clipvalue, global_clipnorm)) > 1:
-        raise ValueError(
-            "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: "
-            f"clipnorm={clipnorm}, clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
-        )
-    if accumulation and accumulation < 2:
-        raise ValueError(
-            "`gradient_accumulation_steps` must be an integer >= 2. "
-            f"Received: gradient_accumulation_steps={accumulation}"
-        )
-
-
-def _check_ema(momentum: float, frequency: Any) -> None:
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"`ema_momentum` must be in the range [0, 1]. Received: ema_momentum={momentum}")
-    if frequency and (not isinstance(frequency, int) or frequency < 1):
-        raise ValueError(
-            f"`ema_overwrite_frequency` must be an integer >= 1 or None. Received: ema_overwrite_frequency={frequency}"
-        )
-
-
-def _check_count(argument: str, received: int, expected: int, what: str) -> None:
-    if received != expected:
-        raise ValueError(
-            f"Argument `{argument}` must be a list of tensors corresponding 1:1 to {what}. Received list with length "
-            f"{received}, but expected {expected} variables."
-        )
