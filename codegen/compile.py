@@ -25,12 +25,13 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     """
     started = time.perf_counter()
     off = flags.PASSES.value
-    if not off <= {*STAGES, "fuse"}:
+    if not off <= {*STAGES, "loops", "fuse"}:
         raise ValueError(
-            f"GRAPHKERAS_PASSES: expected stages among {', '.join(dict.fromkeys(STAGES))}, fuse; "
+            f"GRAPHKERAS_PASSES: expected stages among {', '.join(dict.fromkeys(STAGES))}, loops, fuse; "
             f"received {', '.join(sorted(off))}"
         )
-    original, graph = graph, optimise(graph, claimed=(), off=off)
+    original = graph
+    graph = optimise(graph, claimed=(), off=off, on_fire=report.on_fire(), after=report.after_stage())
     unknown = can_lower(graph)
     if unknown is not None:
         raise LoweringError(f"op {unknown.op!r} in layer {unknown.origin} has no native kernel")

@@ -110,7 +110,7 @@ DEBUG = Flag(
     "DEBUG",
     0,
     _integer(0, 7),
-    "1 compile summary, 2 time and rates per kernel, 3 fusion decisions, 4 generated source, 5 IR after the passes, "
+    "1 compile summary, 2 time and rates per kernel, 3 fusion decisions, 4 generated source, 5 IR after each pass, "
     "6 each rule that fired, 7 LLVM IR and assembly. Each level adds to those below it; all goes to stderr.",
 )
 DUMP = Flag("DUMP", None, _folder, "A folder that receives one folder per compile: graph, plan and kernel sources.")
@@ -125,4 +125,3 @@ CACHE = Flag(
     "Folder of compiled kernels, or off.",
 )
 CPU = Flag("CPU", "", str, "CPU model to compile for, in LLVM's spelling; default: this machine's.")
-TUNE = Flag("TUNE", False, _boolean, "Measure variants of product and convolution kernels and keep the best.")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import atexit
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from graphkeras.codegen import flags
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
+from graphkeras.ir.node import Node
 
 _numbers = itertools.count()
 
@@ -65,10 +66,22 @@ def compiled(program: Program, graph: Graph, seconds: float) -> None:
     if level >= 4:
         for source in dict.fromkeys(k.source for k in program.kernels):
             print(source, file=out)
-    if level >= 5:
-        print(graph_text(graph), file=out)
     if level >= 7:
         _print_machine_code(program, out)
+
+
+def on_fire() -> Callable[[Any, Node, Node], None] | None:
+    """What `optimise` calls for each rewrite: prints it from GRAPHKERAS_DEBUG=6 on."""
+    if flags.DEBUG.value < 6:
+        return None
+    return lambda rule, node, made: print(f"  {rule.name}: {node!r} -> {made!r}", file=sys.stderr)
+
+
+def after_stage() -> Callable[[str, Graph], None] | None:
+    """What `optimise` calls after each stage: prints the graph from GRAPHKERAS_DEBUG=5 on."""
+    if flags.DEBUG.value < 5:
+        return None
+    return lambda stage, graph: print(f"after {stage}: {graph_text(graph)}", file=sys.stderr)
 
 
 def _print_fusion(program: Program, out: TextIO) -> None:

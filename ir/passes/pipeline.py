@@ -47,10 +47,6 @@ def _rules(stage: str) -> tuple[Rule, ...]:
     return {"algebra": ALGEBRA, "stabilise": STABILISE}[stage]
 
 
-def _stage(name: str) -> Stage:
-    return lambda graph: rewrite(graph, _rules(name))
-
-
 STAGES = (
     "canonicalise",
     "algebra",
@@ -64,16 +60,28 @@ STAGES = (
 )
 
 
-def optimise(graph: Graph, claimed: Collection[str] = (), *, off: Collection[str] = ()) -> Graph:
-    """Run all stages, in the bodies of control flow too; those named in `off` are left out (all but decompose)."""
+def optimise(
+    graph: Graph,
+    claimed: Collection[str] = (),
+    *,
+    off: Collection[str] = (),
+    on_fire: Callable[[Rule, Node, Node], None] | None = None,
+    after: Callable[[str, Graph], None] | None = None,
+) -> Graph:
+    """Run all stages, in the bodies of control flow too; those named in `off` are left out (all but decompose).
+
+    on_fire(rule, node, replacement) is called for each rewrite, after(stage, graph) after each stage.
+    """
     if "loops" not in off:  # first, while the bodies are still the ones that the gradient refers to
         graph = prune_scans(merge_scans(graph))
-    graph = _map_bodies(graph, lambda body: optimise(body, claimed, off=off))
+    graph = _map_bodies(graph, lambda body: optimise(body, claimed, off=off, on_fire=on_fire, after=after))
     for name in STAGES:
         if name == "decompose":
             graph = decompose(graph, claimed)
         elif name not in off:
-            graph = _stage(name)(graph)
+            graph = rewrite(graph, _rules(name), on_fire)
+        if after is not None:
+            after(name, graph)
     return graph
 
 

@@ -41,7 +41,15 @@ def test_explain_and_timings_name_kernels() -> None:
 
 @pytest.mark.parametrize(
     ("level", "expected"),
-    [(0, ""), (1, "compiled rows"), (3, "kernel"), (4, "def kernel("), (5, "reduce_sum"), (7, "define void @gk_")],
+    [
+        (0, ""),
+        (1, "compiled rows"),
+        (3, "kernel"),
+        (4, "def kernel("),
+        (5, "after decompose: <Graph"),
+        (6, "-> <%"),
+        (7, "define void @gk_"),
+    ],
 )
 def test_debug_levels(level: int, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with flags.DEBUG(level):
