@@ -186,7 +186,7 @@ def _serialize_object(obj: Any) -> dict[str, Any]:
     for kind in ("build", "compile"):
         getter = getattr(obj, f"get_{kind}_config", None)
         part = None if getter is None or inspect.isclass(obj) else getter()
-        if part is not None:
+        if part is not None and (part or kind == "build"):  # no compile config: not compiled
             config[f"{kind}_config"] = serialize_dict(part)
     record_object_after_serialization(obj, config)
     return config
