@@ -4,6 +4,7 @@ from graphkeras.ir.ops import (
     composite,
     composite_layers,
     composite_losses,
+    composite_statistics,
     contract,
     control,
     custom,

@@ -8,7 +8,7 @@ from graphkeras import ops
 from graphkeras.layers.arguments import check_axes
 from graphkeras.layers.configured import ConfiguredLayer
 from graphkeras.layers.input_spec import InputSpec
-from graphkeras.layers.normalization.moments import along, at_least_float32, moments
+from graphkeras.layers.normalization.moments import along, at_least_float32, moments, standardize
 
 RENORM_KEYS = ("rmax", "rmin", "dmax")
 
@@ -157,6 +157,8 @@ class BatchNormalization(ConfiguredLayer):
         offset = None if self.beta is None else ops.cast(self.beta, x.dtype)
         if training and self.trainable:
             axes = tuple(a for a in range(rank) if a != self.axis % rank)
+            if mask is None and not self.renorm:
+                return self._train(x, axes, scale, offset)
             mean, variance = moments(x, axes, mask=mask)
             if self.renorm:
                 scale, offset = self._renormalize(mean, variance, scale, offset)
@@ -169,6 +171,18 @@ class BatchNormalization(ConfiguredLayer):
         if scale is not None:
             factor = ops.multiply(factor, scale)
         y = ops.multiply(ops.subtract(x, along(mean, self.axis, rank)), along(factor, self.axis, rank))
+        if offset is not None:
+            y = ops.add(y, along(offset, self.axis, rank))
+        return ops.cast(y, self.compute_dtype)
+
+    def _train(self, x: Any, axes: tuple[int, ...], scale: Any, offset: Any) -> Any:
+        """The common case: batch statistics of all elements, in the form whose gradient takes one pass."""
+        rank = len(x.shape)
+        y, mean, variance = standardize(x, axes, self.epsilon)
+        self._follow(self.moving_mean, mean, self.momentum)
+        self._follow(self.moving_variance, variance, self.momentum)
+        if scale is not None:
+            y = ops.multiply(y, along(scale, self.axis, rank))
         if offset is not None:
             y = ops.add(y, along(offset, self.axis, rank))
         return ops.cast(y, self.compute_dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 from graphkeras import ops
 from graphkeras.core.config import epsilon
+from graphkeras.core.trace import apply
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False, mask: Any = None) -> tuple[Any, Any]:
@@ -28,6 +29,23 @@ def moments(x: Any, axes: Any, keepdims: bool = False, mask: Any = None) -> tupl
     if keepdims:
         return mean, variance
     return ops.squeeze(mean, axis=axes), ops.squeeze(variance, axis=axes)
+
+
+def standardize(x: Any, axes: tuple[int, ...], epsilon: float) -> tuple[Any, Any, Any]:
+    """((x - mean) / sqrt(variance + epsilon), mean, variance) over `axes`; the means without those axes.
+
+    No gradient leads through mean and variance: they are meant for moving averages.
+    """
+    count = 1.0
+    for a in axes:
+        count *= x.shape[a]
+    mean = apply("mul", apply("reduce_sum", x, axes=axes, keepdims=True), 1.0 / max(1.0, count))
+    centred = apply("sub", x, mean)
+    square = apply("reduce_sum", apply("mul", centred, centred), axes=axes, keepdims=True)
+    variance = apply("mul", square, 1.0 / max(1.0, count))
+    unit = apply("standardize", x, axes=axes, epsilon=epsilon)
+    mean, variance = (ops.stop_gradient(ops.squeeze(v, axis=axes)) for v in (mean, variance))
+    return unit, mean, variance
 
 
 def at_least_float32(x: Any) -> Any:
