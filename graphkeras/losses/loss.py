@@ -147,7 +147,7 @@ def _check_weight(values: Any, weight: Any) -> None:
     fits = len(shape) <= len(wanted) and all(
         a == b or a in (1, None) or b in (1, None) for a, b in zip(shape[::-1], wanted[::-1], strict=False)
     )
-    if not fits:
+    if wanted and not fits:  # a loss that is one number for the batch is scaled by the mean weight
         raise ValueError(
             f"Argument `sample_weight` (or the mask) of shape {shape} cannot be broadcast to the losses, which have "
             f"shape {wanted}. Give one weight per sample, shape {wanted[:1]}, or one per value."

@@ -192,6 +192,12 @@ def test_bad_arguments():
         losses.CategoricalGeneralizedCrossEntropy(q=1.5)
 
 
+def test_a_loss_of_the_whole_batch_is_scaled_by_the_mean_weight():
+    weights = np.array([1.0, 2.0, 3.0])
+    plain, scaled = losses.Dice()(BINARY[:3], P[:3]), losses.Dice()(BINARY[:3], P[:3], sample_weight=weights)
+    np.testing.assert_allclose(float(scaled), 2 * float(plain), rtol=1e-6)
+
+
 def test_dtype_of_the_computation():
     assert str(losses.MeanSquaredError(dtype="float16")(TRUE, PRED).dtype) == "float16"
     assert str(losses.MeanSquaredError()(TRUE, PRED.astype("float16")).dtype) == "float32"
