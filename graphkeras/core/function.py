@@ -59,13 +59,18 @@ class Function(Operation):
         return [n for depth in sorted(by_depth, reverse=True) for n in by_depth[depth] if not n.is_input]
 
     def _check_connected(self) -> None:
-        known = {id(x) for x in self._inputs}
+        given = {id(x) for x in self._inputs}
+        known = set(given)
         for node in self._ordered_nodes():
             if all(id(x) in known for x in node.input_tensors):
                 known |= {id(x) for x in node.outputs}
         for path, x in tree.flatten_with_path(self._outputs_struct):
             if id(x) not in known:
-                raise ValueError(f"Output with path `{'.'.join(map(str, path))}` is not connected to `inputs`")
+                missing = [n.operation.name for n in self._nodes if n.is_input and id(n.outputs[0]) not in given]
+                raise ValueError(
+                    f"Output with path `{'.'.join(map(str, path))}` is not connected to `inputs`. It also depends on "
+                    f"inputs that are not among them: {missing}"
+                )
 
     def compute_output_spec(self, inputs: Any) -> Any:
         self._assert_input_compatibility(inputs)

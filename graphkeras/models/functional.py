@@ -136,8 +136,9 @@ class Functional(Function, Model):
         return None  # the layers inside have done it
 
     def _assert_input_compatibility(self, inputs: Any) -> None:
-        flat = tree.flatten(inputs)
-        if not isinstance(inputs, dict) and len(flat) == len(self._inputs):
+        keys = self._input_keys() if isinstance(inputs, dict) else None
+        flat = [inputs.get(k, False) for k in keys] if keys is not None else tree.flatten(inputs)
+        if len(flat) == len(self._inputs):
             self._check_optional(flat)
         Layer._assert_input_compatibility(self, inputs)
 
