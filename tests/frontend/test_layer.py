@@ -188,7 +188,7 @@ def test_errors_in_call_name_layer_and_arguments():
 
     with pytest.raises(ValueError, match=r"(?s)Broken.call\(\).*went wrong.*x=Tensor\(shape=\(2, 3\), dtype=float32\)"):
         Broken()(np.ones((2, 3)))
-    with pytest.raises(ValueError, match="(?s)infer the output shape.*went wrong"):
+    with pytest.raises(ValueError, match=r"(?s)infer the output shape.*went wrong"):
         Broken()(keras.Input((3,)))
 
 

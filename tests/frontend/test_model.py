@@ -39,7 +39,7 @@ def test_subclass_builds_from_data():
     assert model.weights == []
     assert model(np.ones((2, 4))).shape == (2, 2)
     assert [layer.name for layer in model.layers] == ["dense", "dense_1"]
-    assert [v.path for v in model.weights][0] == "net/dense/kernel"
+    assert model.weights[0].path == "net/dense/kernel"
     assert model.path == "net"
 
 

@@ -17,7 +17,7 @@ def test_built_at_once_with_an_input():
     assert model.built
     assert (model.input_shape, model.output_shape, len(model.weights)) == ((None, 4), (None, 1), 4)
     assert [layer.name for layer in model.layers] == ["dense", "dense_1"]
-    assert [v.path for v in model.weights][0] == "sequential/dense/kernel"
+    assert model.weights[0].path == "sequential/dense/kernel"
 
 
 def test_built_by_the_first_data():
