@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from graphkeras.codegen.cpu import cache, plan_codes, runner
+from graphkeras.codegen.cpu.adapt import ThreadChoice
 from graphkeras.codegen.kernel import Buffer, Instruction, Kernel, Where
 from graphkeras.codegen.schedule import Code, Encoder, all_calls, chunks
 from graphkeras.ir.types import TensorType, numpy_dtype
@@ -111,6 +112,7 @@ class Program:
         }
         self._position = {b: k for k, b in enumerate((*self._inputs, *self._outputs))}
         self._const_words()
+        self._choice = ThreadChoice(1)
         self._seconds = _estimate(self.kernels) if code.parallel else 0.0
         self._words = np.array([code.words], np.int64)
         self._barrier = runner.aligned(192)
@@ -266,12 +268,20 @@ class Program:
             count = self._threads(steps) if threads is None else max(1, threads) if self._code.parallel else 1
             self._settle(count)
             self._head[plan_codes.H_STEPS] = steps
+            begin = time.perf_counter()
             runner.run_loop(self._head_address, count)
+            if threads is None and self._code.parallel:
+                self._choice.learn(count, steps, time.perf_counter() - begin)
         if self._status[0]:
             self._fail()
 
     def _threads(self, steps: int) -> int:
-        return runner.thread_count() if self._seconds * steps > SMALL_WORK else 1
+        most = runner.thread_count()
+        if most == 1 or self._seconds * steps <= SMALL_WORK:
+            return 1
+        if self._choice.most != most:
+            self._choice = ThreadChoice(most)
+        return self._choice.pick()
 
     def _fail(self) -> None:
         status = tuple(int(v) for v in self._status)
