@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphkeras.core import tree
+from graphkeras.core.convert import convert_to_tensor
 from graphkeras.core.tensor import Operators, Tensor
 from graphkeras.core.trace import Trace, current_trace, eager
 from graphkeras.core.variable import Variable
@@ -144,7 +145,11 @@ class GradientTape:
                 raise ValueError(f"GradientTape.gradient() needs a float target. Received dtype {output.type.dtype}.")
         weights = None
         if output_gradients is not None:
-            weights = [None if g is None else trace.lift(g) for g in tree.flatten(output_gradients)]
+            given = tree.flatten(output_gradients) if tree.is_nested(target) else [output_gradients]
+            weights = [
+                None if g is None else trace.lift(convert_to_tensor(g, dtype=o.type.dtype))
+                for g, o in zip(given, outputs, strict=True)
+            ]
         found = gradients(trace.builder, outputs, [n for n in nodes if n is not None], weights)
         results = iter(found)
         flat = [None if n is None else next(results) for n in nodes]
