@@ -16,7 +16,7 @@ from graphkeras.core.errors import call_with_context, filter_traceback
 from graphkeras.core.introspect import accepts, constructor_arguments, default, is_default, to_camel_case
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.naming import auto_name
-from graphkeras.core.scopes import current_remat
+from graphkeras.core.scopes import current_remat, remat
 from graphkeras.core.spec import compute_output_spec
 
 
@@ -155,6 +155,17 @@ class Operation:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must implement `call()`.")
+
+    def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
+        """To be overridden by operations with quantized weights."""
+        raise NotImplementedError(f"{type(self).__name__} has no quantized form.")
+
+    def rematerialized_call(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """`fn`, with the request to recompute its results in the backward pass if a RematScope asked for it."""
+        mode = self._remat_mode
+        if mode is None or (mode.mode == "list_of_layers" and self.name not in mode.layer_names):
+            return fn
+        return remat(fn)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """KerasTensors like what `call` returns for these arguments."""

@@ -5,6 +5,7 @@ Dicts are walked in the order of their sorted keys, an OrderedDict in its own or
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -165,8 +166,17 @@ def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *struc
     return _rebuild(shallow_structure, parts)
 
 
-def assert_same_structure(a: Any, b: Any) -> None:
-    """Raises ValueError where two structures differ in kind, keys or length."""
+def assert_same_structure(a: Any, b: Any, check_types: bool | None = None) -> None:
+    """Raises ValueError where two structures differ in kind, keys or length.
+
+    check_types: has no effect; `assert_same_paths` is the looser check.
+    """
+    if check_types is not None:
+        warnings.warn(
+            "The `check_types` argument is deprecated and has no effect. For a looser check, use `assert_same_paths`.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
     if not _same_level(a, b):
         raise _mismatch(a, b)
     if is_nested(a):

@@ -15,7 +15,7 @@ from graphkeras.core.introspect import accepts, default, is_default
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
 from graphkeras.core.operation import Node, Operation
-from graphkeras.core.scopes import AutocastScope, StatelessScope, current_path, get_autocast_scope, name_scope, remat
+from graphkeras.core.scopes import AutocastScope, current_path, get_autocast_scope, name_scope
 from graphkeras.core.spec import compute_output_spec
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import origin
@@ -28,6 +28,7 @@ from graphkeras.layers.call_spec import (
     shapes_for,
 )
 from graphkeras.layers.input_spec import assert_input_compatibility
+from graphkeras.layers.layer_dtypes import LayerDtypes
 from graphkeras.layers.layer_state import LayerState
 
 
@@ -57,7 +58,7 @@ def _building(build: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-class Layer(LayerState, Operation):
+class Layer(LayerDtypes, LayerState, Operation):
     """A computation together with its variables.
 
     Subclasses create sublayers and settings in `__init__`, variables in `build(input_shape)`, and compute in `call`.
@@ -238,50 +239,6 @@ class Layer(LayerState, Operation):
         self._input_spec = value
 
     @property
-    def dtype_policy(self) -> Any:
-        return self._dtype_policy
-
-    @dtype_policy.setter
-    def dtype_policy(self, value: Any) -> None:
-        from graphkeras import dtype_policies
-
-        policy = dtype_policies.get(value)
-        if isinstance(self._dtype_policy, dtype_policies.DTypePolicyMap) and self.path:
-            if self.path in self._dtype_policy:
-                del self._dtype_policy[self.path]
-            self._dtype_policy[self.path] = policy
-        else:
-            self._dtype_policy = policy
-
-    def _policy_here(self) -> Any:
-        policy = self._dtype_policy
-        return policy[self.path] if self.path and hasattr(policy, "default_policy") else policy
-
-    @property
-    def dtype(self) -> str:
-        """Same as `variable_dtype`."""
-        return self.variable_dtype
-
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype of inputs, outputs and computation."""
-        return self._policy_here().compute_dtype
-
-    @property
-    def variable_dtype(self) -> str:  # type: ignore[override]
-        """The dtype of weights."""
-        return self._policy_here().variable_dtype
-
-    @property
-    def quantization_mode(self) -> str | None:
-        return self._policy_here().quantization_mode
-
-    @property
-    def input_dtype(self) -> str:
-        """The dtype that float inputs are cast to."""
-        return self.compute_dtype
-
-    @property
     def supports_masking(self) -> bool:
         """Whether masks pass through. Without it a mask on the input is dropped with a warning."""
         return self._supports_masking
@@ -435,13 +392,6 @@ class Layer(LayerState, Operation):
             raise RuntimeError(f"Cannot add call-context args to layer '{self.name}' after it has been called.")
         self._call_context_args.update(names)
 
-    def rematerialized_call(self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """`layer_call`, with the request to recompute its results in the backward pass if a RematScope asked for it."""
-        mode = self._remat_mode
-        if mode is None or (mode.mode == "list_of_layers" and self.name not in mode.layer_names):
-            return layer_call
-        return remat(layer_call)
-
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
         return self.compute_output_spec(*args, **kwargs)  # `__call__` records the node
 
@@ -486,43 +436,6 @@ class Layer(LayerState, Operation):
                 f"nested ones. Received: {shape}"
             )
         return tree.map_shape_structure(lambda s: KerasTensor(s, dtype=self.compute_dtype), shape)
-
-    # -- stateless ---------------------------------------------------------------------------------
-    @filter_traceback
-    def stateless_call(
-        self,
-        trainable_variables: Any,
-        non_trainable_variables: Any,
-        *args: Any,
-        return_losses: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """Call the layer with given values of its variables, changing nothing.
-
-        Returns (outputs, new values of the non-trainable variables), and the losses too with `return_losses`.
-        """
-        self._check_super_called()
-        if not self.built:
-            raise ValueError(
-                f"To call stateless_call, {type(self).__name__} must be built (i.e. its variables must have been "
-                "already created). You can build it by calling it on some data."
-            )
-        mapping: list[tuple[Any, Any]] = []
-        given = {"trainable_variables": trainable_variables, "non_trainable_variables": non_trainable_variables}
-        for name, values in given.items():
-            variables = getattr(self, name)
-            values = list(values)
-            if len(values) != len(variables):
-                raise ValueError(
-                    f"Argument `{name}` must be a list of tensors corresponding 1:1 to {type(self).__name__}().{name}. "
-                    f"Received list with length {len(values)}, but expected {len(variables)} variables."
-                )
-            mapping += zip(variables, values, strict=True)
-        with StatelessScope(state_mapping=mapping, collect_losses=return_losses) as scope:
-            outputs = self(*args, **kwargs)
-            losses = self.losses if return_losses else None
-        updated = [scope.get_current_value(v) for v in self.non_trainable_variables]
-        return (outputs, updated, losses) if return_losses else (outputs, updated)
 
     # -- config ------------------------------------------------------------------------------------
     @default

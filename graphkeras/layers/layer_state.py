@@ -12,7 +12,8 @@ import numpy as np
 
 from graphkeras.core import tree
 from graphkeras.core.dtypes import standardize_dtype
-from graphkeras.core.scopes import get_stateless_scope, in_symbolic_scope, name_scope
+from graphkeras.core.errors import filter_traceback
+from graphkeras.core.scopes import StatelessScope, get_stateless_scope, in_symbolic_scope, name_scope
 from graphkeras.core.seed_generator import SeedGenerator
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import is_live
@@ -316,6 +317,43 @@ class LayerState:
             "Layer `add_metric()` is deprecated. Add your metric in `Model.compile(metrics=[...])`, or create it in "
             "`__init__()` or `build()` and call its `update_state()` whenever necessary."
         )
+
+    # -- stateless ---------------------------------------------------------------------------------
+    @filter_traceback
+    def stateless_call(
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Call the layer with given values of its variables, changing nothing.
+
+        Returns (outputs, new values of the non-trainable variables), and the losses too with `return_losses`.
+        """
+        self._check_super_called()
+        if not self.built:
+            raise ValueError(
+                f"To call stateless_call, {type(self).__name__} must be built (i.e. its variables must have been "
+                "already created). You can build it by calling it on some data."
+            )
+        mapping: list[tuple[Any, Any]] = []
+        given = {"trainable_variables": trainable_variables, "non_trainable_variables": non_trainable_variables}
+        for name, values in given.items():
+            variables = getattr(self, name)
+            values = list(values)
+            if len(values) != len(variables):
+                raise ValueError(
+                    f"Argument `{name}` must be a list of tensors corresponding 1:1 to {type(self).__name__}().{name}. "
+                    f"Received list with length {len(values)}, but expected {len(variables)} variables."
+                )
+            mapping += zip(variables, values, strict=True)
+        with StatelessScope(state_mapping=mapping, collect_losses=return_losses) as scope:
+            outputs = self(*args, **kwargs)
+            losses = self.losses if return_losses else None
+        updated = [scope.get_current_value(v) for v in self.non_trainable_variables]
+        return (outputs, updated, losses) if return_losses else (outputs, updated)
 
     # -- saving ------------------------------------------------------------------------------------
     def save_own_variables(self, store: Any) -> None:
