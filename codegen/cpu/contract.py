@@ -14,14 +14,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from graphkeras.codegen.body import Body
-from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide
+from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, divide, items_per_chunk
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, LoweringError, lowers
 from graphkeras.codegen.writer import Writer
 
-SERIAL = 3e6  # flops below which threads cost more than they give
 KBLOCK = 1024
 Axis = tuple[int, ...]  # extent, then one stride per operand
 
@@ -51,6 +50,11 @@ class Product:
     @property
     def batches(self) -> int:
         return math.prod(x[0] for x in self.batch)
+
+    @property
+    def along_columns(self) -> bool:
+        """B is contiguous along its columns."""
+        return not self.columns or (len(self.columns) == 1 and self.columns[0][1] == 1)
 
     @property
     def flops(self) -> float:
@@ -94,7 +98,8 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
             return _lower_plain(ctx, group, product_of(a, b, contract, batch), a, b)
         a, b = widened(ctx, a), widened(ctx, b)
     product = product_of(a, b, contract, batch)
-    if len(product.columns) > 1 or len(product.depth) > 2:
+    scattered = len(product.depth) > 1 and product.k > 4 * KBLOCK and not product.along_columns
+    if len(product.columns) > 1 or len(product.depth) > 2 or scattered:
         b = _in_order(ctx, b, [*batch[1], *contract[1], *_free(b, contract[1], batch[1])])
         contract, batch = _leading(contract, batch, side=1)
         product = product_of(a, b, contract, batch)
@@ -185,7 +190,7 @@ class Shape:
     def of(cls, p: Product) -> Shape:
         width = vector_width(p.dtype)
         m, n, k = p.m, p.n, p.k
-        along_columns = not p.columns or p.columns[0][1] == 1
+        along_columns = p.along_columns
         along_depth = bool(p.depth) and p.depth[-1][1] == 1 and p.depth[-1][2] == 1
         long = bool(p.depth) and p.depth[-1][0] >= (1 if n == 1 else 6) * width
         if (
@@ -239,7 +244,7 @@ def _splits(p: Product, shape: Shape) -> int:
     items = p.batches * -(-p.m // shape.chunk) * -(-p.n // shape.columns(p.dtype))
     if items >= 4 or p.k < 2048 or p.flops < 4 * SERIAL or len(p.depth) != 1 or shape.mode == "dot":
         return 1
-    if (p.columns and p.columns[0][1] != 1) or not vectors().masks:
+    if not p.along_columns or not vectors().masks:
         return 1
     return min(16, p.k // 512)
 
@@ -273,7 +278,7 @@ class _Printer:
                 self._item(direct is not None)
                 if direct is None:
                     self._store(body, group)
-        chunk = self.extent if self.p.flops < SERIAL else 1
+        chunk = items_per_chunk(self.extent, self.p.flops)
         anchor = group.anchor
         extra = () if direct is not None else body.args
         moved = sum(x.itemsize * math.prod(x.shape) for x in (self.a, self.b))
@@ -282,7 +287,7 @@ class _Printer:
             w.text(),
             (*params.args, *extra),
             max(1, self.extent),
-            max(1, chunk),
+            chunk,
             (*params.reads, *(() if direct is not None else body.reads)),
             (*params.writes, *(() if direct is not None else body.writes)),
             flops=self.p.flops,

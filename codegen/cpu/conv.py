@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from graphkeras.codegen.cpu.contract import SERIAL, merged, widened
-from graphkeras.codegen.cpu.params import HEADER, Params, comment
+from graphkeras.codegen.cpu.contract import merged, widened
+from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -263,7 +263,7 @@ class WindowPrinter:
             w.text(),
             tuple(args if own else [*args, *self.body.args]),
             items,
-            items if c.flops < SERIAL else 1,
+            items_per_chunk(items, c.flops),
             tuple(reads if own else [*reads, *self.body.reads]),
             tuple(writes if own else self.body.writes),
             flops=c.flops,

@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from graphkeras.codegen.cpu.contract import SERIAL
 from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
-from graphkeras.codegen.cpu.params import HEADER, Params, comment
+from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -114,7 +113,7 @@ class KernelGradPrinter(WindowPrinter):
             w.text(),
             tuple(params.args),
             items,
-            items if c.flops < SERIAL else 1,
+            items_per_chunk(items, c.flops),
             tuple(params.reads),
             (target.buffer,),
             flops=c.flops,

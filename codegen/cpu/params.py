@@ -106,3 +106,13 @@ def small_kernel(
 def rows_per_chunk(elements: int) -> int:
     """Work items of `elements` elements each that make a chunk of about ten microseconds."""
     return max(1, 16384 // max(1, elements))
+
+
+SERIAL = 3e6  # flops below which threads cost more than they give
+
+
+def items_per_chunk(extent: int, flops: float) -> int:
+    """Items of a product that make a chunk: one chunk when there is little to do, else ten microseconds or more."""
+    if flops < SERIAL:
+        return max(1, extent)
+    return -(-extent // max(1, min(extent, int(flops / (SERIAL / 2)))))

@@ -56,7 +56,7 @@ class Pool:
         params.table("small", self.small)
         for i, (k, s) in enumerate(zip(self.window, self.strides, strict=True)):
             params.int(f"window{i}", k)
-            params.int(f"stride{i}", s)
+            params.literal(f"stride{i}", s)
         params.table("low", self.low)
         (params.literal if self.channels < 64 else params.int)("channels", self.channels)
 

@@ -85,6 +85,49 @@ def test_many_images_are_cut_into_items():
     _check("conv", (x, w), attrs)
 
 
+def test_every_phase_of_a_transposed_convolution_gets_its_epilogue():
+    x, w = _random((2, 11, 10, 4)), _random((3, 3, 4, 20), 1)
+    attrs = {"strides": (2, 2), "padding": ((1, 1), (0, 1)), "dilation": (1, 1), "groups": 1}
+    dy, bias = _random(get_op("conv").reference(x, w, **attrs).shape, 2), _random((4,), 3)
+
+    def build(b, dy, w, bias, x):
+        return b.mul(b.relu(b.add(b.conv_input_grad(dy, w, shape=x.shape, **attrs), bias)), x)
+
+    want = np.maximum(get_op("conv_input_grad").reference(dy, w, shape=x.shape, **attrs) + bias, 0) * x
+    np.testing.assert_allclose(run(build, dy, w, bias, x)[0], want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v2"])
+@pytest.mark.parametrize("case", ["2d same", "2d depthwise", "2d grouped"])
+def test_other_vector_units(case, cpu, monkeypatch):
+    monkeypatch.setenv("GRAPHKERAS_CPU", cpu)
+    x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
+    dy = _random(get_op("conv").reference(x, w, **_settings(case)).shape, 2)
+    _check("conv", (x, w), _settings(case))
+    _check("conv_kernel_grad", (x, dy), {"shape": w.shape, **_settings(case)})
+
+
+def test_same_bits_for_any_number_of_threads():
+    from graphkeras.codegen.compile import compile_graph
+    from graphkeras.ir.graph import Builder, Graph
+    from graphkeras.ir.types import type_of
+
+    x, w = _random((16, 16, 16, 16)), _random((3, 3, 16, 32), 1)
+    attrs, b = _settings("2d same"), Builder()
+    inputs = [b.input(type_of(a), n) for a, n in ((x, "x"), (w, "w"))]
+    y = b.conv(*inputs, **attrs)
+    dw = b.conv_kernel_grad(inputs[0], y, shape=w.shape, **attrs)
+    flat = b.reshape(y, shape=(16, 16 * 16 * 32))
+    program = compile_graph(Graph(inputs, [y, dw, b.dot_general(flat, flat, contract=((1,), (1,)), batch=((), ()))]))
+    found = []
+    for threads in (1, 2, 3):
+        results = [np.empty(n, np.float32) for n in (y.shape, w.shape, (16, 16))]
+        program.bind([x, w], results)
+        program.run(1, threads=threads)
+        found.append([r.tobytes() for r in results])
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 def test_dtypes(dtype):
     from graphkeras.ir.types import numpy_dtype
