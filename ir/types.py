@@ -71,5 +71,11 @@ class TensorType:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
+@cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """`dtype.name`, which NumPy makes anew, slowly, each time."""
+    return dtype.name
+
+
 def type_of(array: np.ndarray) -> TensorType:
-    return TensorType(tuple(array.shape), array.dtype.name)
+    return TensorType(tuple(array.shape), dtype_name(array.dtype))

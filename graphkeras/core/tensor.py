@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphkeras.ir.node import Node
+from graphkeras.ir.types import dtype_name
 
 
 def _ops() -> Any:
@@ -171,7 +172,7 @@ class Tensor(Operators):
 
     @property
     def dtype(self) -> str:
-        return self.data.dtype if self.trace is not None else self.data.dtype.name  # type: ignore[union-attr,return-value]
+        return self.data.dtype if self.trace is not None else dtype_name(self.data.dtype)  # type: ignore[arg-type,return-value]
 
     @property
     def ndim(self) -> int:
