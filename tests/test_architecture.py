@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("numba", "llvmlite", "h5py", "rich", "networkx", "pandas", "ml_dtypes", "sklearn", "tensorflow", "jax", "torch")
+HEAVY = ("numba", "llvmlite", "h5py", "rich", "networkx", "pandas", "sklearn", "tensorflow", "jax", "torch")
 
 
 def imports(folder: str) -> Iterator[tuple[Path, str, bool]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import os
 import traceback
@@ -20,12 +21,9 @@ from graphkeras.core.tensor import Tensor
 
 @functools.cache
 def _own_directories() -> tuple[str, ...]:
-    import graphkeras
-    import graphkeras.codegen
-    import graphkeras.ir
-
-    packages = (graphkeras, graphkeras.ir, graphkeras.codegen)
-    return tuple(os.path.abspath(next(iter(p.__path__))) + os.sep for p in packages)
+    found = (importlib.util.find_spec(name) for name in ("graphkeras", "graphkeras.ir", "graphkeras.codegen"))
+    places = (next(iter(spec.submodule_search_locations or ())) for spec in found if spec is not None)
+    return tuple(os.path.abspath(place) + os.sep for place in places)
 
 
 def _user_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
