@@ -275,6 +275,18 @@ from graphkeras.layers.reshaping.up_sampling import (
 from graphkeras.layers.reshaping.up_sampling import (
     UpSampling3D as UpSampling3D,
 )
+from graphkeras.layers.rnn.lstm import (
+    LSTM as LSTM,
+)
+from graphkeras.layers.rnn.lstm import (
+    LSTMCell as LSTMCell,
+)
+from graphkeras.layers.rnn.rnn import (
+    RNN as RNN,
+)
+from graphkeras.layers.rnn.stacked_rnn_cells import (
+    StackedRNNCells as StackedRNNCells,
+)
 from graphkeras.saving import deserialize_keras_object, serialize_keras_object
 
 # Other names for the same classes.

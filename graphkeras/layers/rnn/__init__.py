@@ -1,0 +1,1 @@
+"""Recurrent layers: cells compute one step, layers loop over the steps."""
