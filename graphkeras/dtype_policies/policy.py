@@ -77,11 +77,8 @@ class DTypePolicy:
         """
         dtype = standardize_dtype(dtype)
         if isinstance(x, KerasTensor):
-            if self._should_cast(x, autocast, dtype):
-                from graphkeras import ops
-
-                return ops.cast(x, dtype)
-            return x
+            # No operation: the layer's call, which casts by itself, is what the graph records.
+            return KerasTensor(x.shape, dtype, name=x.name) if self._should_cast(x, autocast, dtype) else x
         if isinstance(x, Tensor):
             return cast(x, dtype) if self._should_cast(x, autocast, dtype) else x
         if isinstance(x, Operators):
