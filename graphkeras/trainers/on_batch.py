@@ -44,7 +44,8 @@ class OnBatch(Programs):
     def _on_batch(self, mode: str, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
         batch = self._standard_batch(x, y, sample_weight)
         self._refresh(mode)
-        self._symbolic_build(batch, mode)
+        if not self._has_program(mode, batch):
+            self._symbolic_build(batch, mode)
         self.reset_metrics()
         program = self._step_program(mode, batch)
         program.run([leaf for leaf in tree.flatten(batch) if leaf is not None])

@@ -16,10 +16,11 @@ from graphkeras.core.tensor import Tensor
 from graphkeras.ir.types import numpy_dtype
 from graphkeras.trainers.checks import check_target_shapes
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
-from graphkeras.trainers.step import EagerStep, Rows, StepProgram, forget_losses, trace_step
+from graphkeras.trainers.step import EagerStep, Rows, StepProgram, forget_losses, trace_logs, trace_step
 
 MAX_PROGRAMS = 32
 MAX_FAST = 16
+READS_BEFORE_COMPILING = 256
 FAST_DTYPES = "fiub"
 
 
@@ -28,7 +29,7 @@ class Programs:
 
     def _forget_programs(self) -> None:
         """Drop every traced step (the model or its compilation has changed)."""
-        for name in ("_programs", "_fast", "_chunks"):
+        for name in ("_programs", "_fast", "_chunks", "_log_reader"):
             self.__dict__.pop(name, None)
 
     def _step_program(self, mode: str, data: Any, rows: Rows | None = None) -> StepProgram | EagerStep:
@@ -45,6 +46,10 @@ class Programs:
         else:
             programs.move_to_end(key)
         return program
+
+    def _has_program(self, mode: str, data: Any) -> bool:
+        """Whether data of these shapes has been seen, and so needs no checks of shapes."""
+        return (mode, None, signature(data)) in self.__dict__.get("_programs", ())
 
     # -- the state of the model --------------------------------------------------------------------
     def _refresh(self, mode: str) -> None:
@@ -94,19 +99,20 @@ class Programs:
     # -- building ----------------------------------------------------------------------------------
     def _symbolic_build(self, data_batch: Any, mode: str = "train") -> None:
         """Build model, losses, metrics and optimizer from the shapes of a batch, and check the data against them."""
-        # An eager model may look at values, so it is built on the batch itself.
-        eagerly = self.run_eagerly  # type: ignore[attr-defined]
-        trial = _call if eagerly else compute_output_spec
-        x, y, sample_weight = tree.map_structure(
-            _tensor if eagerly else _spec, utils.unpack_x_y_sample_weight(data_batch)
-        )
         metrics = self._compile_metrics  # type: ignore[attr-defined]
         loss = self._compile_loss  # type: ignore[attr-defined]
         unbuilt = not all(layer.built for layer in self._flatten_layers())  # type: ignore[attr-defined]
         pending = [part for part in (metrics, loss) if part is not None and not part.built]
         if mode == "predict":
             pending = []
+        y = utils.unpack_x_y_sample_weight(data_batch)[1]
         if unbuilt or pending:
+            # An eager model may look at values, so it is built on the batch itself.
+            eagerly = self.run_eagerly  # type: ignore[attr-defined]
+            trial = _call if eagerly else compute_output_spec
+            x, y, sample_weight = tree.map_structure(
+                _tensor if eagerly else _spec, utils.unpack_x_y_sample_weight(data_batch)
+            )
             y_pred = self._build_model(trial, x)
             self.__dict__["_output_spec"] = y_pred
             if metrics in pending:
@@ -136,6 +142,23 @@ class Programs:
                 "have been created and its `self.built` attribute is True. Usually, calling the model on a batch of "
                 f"data is the right way to build it.\nException encountered:\n'{error}'"
             ) from error
+
+    # -- reading logs ------------------------------------------------------------------------------
+    def _metric_logs(self) -> dict[str, Any]:
+        """The results of the metrics; where they are read after every batch, by a compiled program."""
+        state = self.__dict__.setdefault("_log_reader", {"reads": 0, "program": None})
+        state["reads"] += 1
+        if state["reads"] < READS_BEFORE_COMPILING or self.run_eagerly:  # type: ignore[attr-defined]
+            return self.get_metrics_result()  # type: ignore[attr-defined]
+        if state["program"] is None:
+            try:
+                state["program"] = trace_logs(self)
+            except Exception:  # a metric whose result() is not made of ops
+                state["program"] = False
+        if not state["program"]:
+            return self.get_metrics_result()  # type: ignore[attr-defined]
+        state["program"].run([])
+        return state["program"].logs(self)
 
     # -- prediction of small arrays ----------------------------------------------------------------
     def _fast_predict(self, x: np.ndarray) -> np.ndarray | None:

@@ -73,7 +73,7 @@ class StepProgram:
     def logs(self, model: Any) -> dict[str, Any]:
         """What the last step reported."""
         if self.state_logs:
-            return model.get_metrics_result()
+            return model._metric_logs()
         return {**{k: a.copy() for k, a in self.log_arrays.items()}, **self.log_constants}
 
     def outputs(self) -> Any:
@@ -121,6 +121,27 @@ def trace_step(model: Any, mode: str, data: Any, rows: Rows | None = None, inter
         return tracer.finish(interpret)
     finally:
         forget_losses(model)
+
+
+def trace_logs(model: Any) -> StepProgram:
+    """A program that computes `get_metrics_result()` from the metrics' variables."""
+    with eager(), Trace() as trace:
+        flat = _flat_logs(model.get_metrics_result())
+    if trace.writes:
+        raise ValueError("a metric assigns variables in result()")
+    traced = {k: v for k, v in flat.items() if isinstance(v, Tensor) and v.trace is trace}
+    graph = trace.finish(list(traced.values()), f"logs of {model.name}")
+    arrays = executor.empty_outputs(graph)
+    return StepProgram(
+        executable=executor.compile(graph),
+        variables=tuple(trace.reads),
+        written=frozenset(),
+        aliases={},
+        log_arrays=dict(zip(traced, arrays, strict=True)),
+        log_constants={k: v for k, v in flat.items() if k not in traced},
+        state_logs=False,
+        result_arrays=arrays,
+    )
 
 
 def forget_losses(model: Any) -> None:
