@@ -41,10 +41,10 @@ class ConfiguredLayer(Layer):
     def add_parameter(self, name: str, shape: Any, prefix: str | None = None, **options: Any) -> Any:
         """A weight whose initializer, regularizer and constraint are the arguments `{prefix}_initializer` and so on."""
         prefix = prefix or name
+        options.setdefault("initializer", getattr(self, f"{prefix}_initializer"))
         return self.add_weight(
             name=name,
             shape=tuple(shape),
-            initializer=getattr(self, f"{prefix}_initializer"),
             regularizer=getattr(self, f"{prefix}_regularizer", None),
             constraint=getattr(self, f"{prefix}_constraint", None),
             **options,

@@ -32,12 +32,19 @@ class LoraLayer(ConfiguredLayer):
         """The matrix that `call` uses: the variable, or its sum with the low-rank term."""
         if not self.built:
             raise AttributeError(f"You must build the layer before accessing `{self.LORA}` of layer {self.name}.")
-        matrix = getattr(self, f"_{self.LORA}")
+        matrix = self._base_matrix()
         if not self.lora_enabled:
             return matrix
         a, b = self._lora_factors()
         delta = ops.multiply(self.lora_alpha / self.lora_rank, ops.matmul(a, b))
         return ops.cast(ops.add(matrix, delta), self.compute_dtype)
+
+    def matrix_shape(self) -> tuple[int, ...]:
+        """The shape of the matrix that is used, however it is kept."""
+        return getattr(self, "_matrix_shape", None) or tuple(getattr(self, f"_{self.LORA}").shape)
+
+    def _base_matrix(self) -> Any:
+        return getattr(self, f"_{self.LORA}")
 
     def _lora_factors(self) -> tuple[Any, Any]:
         return getattr(self, f"lora_{self.LORA}_a"), getattr(self, f"lora_{self.LORA}_b")
@@ -70,11 +77,12 @@ class LoraLayer(ConfiguredLayer):
         if self.lora_enabled:
             raise ValueError(f"lora is already enabled. This can only be done once per layer; layer: {self.name}.")
         matrix = getattr(self, f"_{self.LORA}")
+        *outer, last = self.matrix_shape()
         parent = (self.path or "").rpartition("/")[0]
         self._tracker.unlock()
         for letter, shape, initializer in (
-            ("a", (*matrix.shape[:-1], rank), a_initializer),
-            ("b", (rank, matrix.shape[-1]), b_initializer),
+            ("a", (*outer, rank), a_initializer),
+            ("b", (rank, last), b_initializer),
         ):
             with name_scope(self.name, caller=self, override_parent=parent):
                 weight = self.add_weight(

@@ -6,10 +6,10 @@ from typing import Any
 
 from graphkeras import ops
 from graphkeras.layers.input_spec import InputSpec
-from graphkeras.layers.lora import LoraLayer
+from graphkeras.layers.quantized import QuantizedLayer
 
 
-class Dense(LoraLayer):
+class Dense(QuantizedLayer):
     """Fully connected layer: `activation(inputs @ kernel + bias)`.
 
     Inputs of shape `(batch, ..., features)` give outputs of shape `(batch, ..., units)`; the product runs over the
@@ -24,7 +24,7 @@ class Dense(LoraLayer):
         kernel_constraint, bias_constraint: functions applied to the weights after each update.
         lora_rank: if set, the kernel is frozen and a low-rank addition of that rank is trained (`enable_lora`).
         lora_alpha: scale of that addition, `lora_alpha / lora_rank`.
-        quantization_config: reserved for quantised layers.
+        quantization_config: how `quantize` and quantised dtype policies keep the kernel; default that of the mode.
 
     Raises:
         ValueError: if `units` is not a positive int, or later inputs have another number of features.
@@ -49,7 +49,6 @@ class Dense(LoraLayer):
         "bias_regularizer",
         "kernel_constraint",
         "bias_constraint",
-        "quantization_config",
     )
 
     def __init__(
@@ -92,10 +91,13 @@ class Dense(LoraLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         features = input_shape[-1]
-        self._kernel = self.add_parameter("kernel", (features, self.units))
+        self.add_matrix((features, self.units))
         self.bias = self.add_parameter("bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
         self.finish_build()
+
+    def reduced_axes(self) -> tuple[int, ...]:
+        return (0,)
 
     @property
     def kernel(self) -> Any:
@@ -103,7 +105,7 @@ class Dense(LoraLayer):
         return self._matrix()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x = ops.matmul(inputs, self.kernel)
+        x = ops.matmul(self.rounded_inputs(inputs), self.kernel)
         if self.bias is not None:
             x = ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)

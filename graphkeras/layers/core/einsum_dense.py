@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from graphkeras import ops
 from graphkeras.layers.convolutional.base import identifiers
 from graphkeras.layers.input_spec import InputSpec
-from graphkeras.layers.lora import LoraLayer
+from graphkeras.layers.quantized import QuantizedLayer
 
 _FORM = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")
 
@@ -43,7 +43,7 @@ def analyze(equation: str, bias_axes: str | None, input_shape: Any, output_shape
     """
     inputs, kernel, outputs, ellipsis = parse_equation(equation)
     elided = len(input_shape) - len(inputs)
-    if elided < 0 or (elided and not ellipsis):
+    if elided < 0:
         raise ValueError(
             f"Equation '{equation}' needs inputs of rank {len(inputs)}{' or more' * bool(ellipsis)}. "
             f"Received inputs of shape {tuple(input_shape)}"
@@ -116,7 +116,7 @@ def _bias_shape(
     return (*(sizes[c] if c in bias_axes else 1 for c in outputs[first:]), *(1,) * trailing)  # type: ignore[arg-type]
 
 
-class EinsumDense(LoraLayer):
+class EinsumDense(QuantizedLayer):
     """Dense layer with an einsum equation: `activation(einsum(equation, inputs, kernel) + bias)`.
 
     Args:
@@ -139,7 +139,7 @@ class EinsumDense(LoraLayer):
         ((2, 3, 2, 5), (4, 2, 5), (2, 5))
     """
 
-    CONFIG = ("equation", "activation", "bias_axes", *identifiers("kernel", "bias"), "quantization_config")
+    CONFIG = ("equation", "activation", "bias_axes", *identifiers("kernel", "bias"))
 
     def __init__(
         self,
@@ -180,13 +180,8 @@ class EinsumDense(LoraLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shapes = self._analyze(input_shape)
-        self._kernel = self.add_weight(
-            name="kernel",
-            shape=shapes.kernel,
-            initializer=self._fan_aware_initializer(shapes),
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self._input_rank = len(input_shape)
+        self.add_matrix(shapes.kernel, initializer=self._fan_aware_initializer(shapes))
         self.bias = None if shapes.bias is None else self.add_parameter("bias", shapes.bias)
         self.input_spec = InputSpec(ndim=len(input_shape))
         self.finish_build()
@@ -204,13 +199,41 @@ class EinsumDense(LoraLayer):
         config = {**initializer.get_config(), "input_axes": shapes.input_axes, "output_axes": shapes.output_axes}
         return type(initializer).from_config(config)
 
+    def reduced_axes(self) -> tuple[int, ...]:
+        _, kernel, outputs, _ = parse_equation(self.equation)
+        return tuple(i for i, c in enumerate(kernel) if c not in outputs)
+
+    def _kept_order(self) -> tuple[str, str, tuple[int, ...]]:
+        """Kernel letters that reach the output, in both orders, and the output's shape with 1 for other letters."""
+        inputs, kernel, outputs, ellipsis = parse_equation(self.equation)
+        sizes = dict(zip(kernel, self._matrix_shape, strict=True))
+        extra = (1,) * (self._input_rank - len(inputs)) if ellipsis else ()
+        shape = tuple(sizes.get(c, 1) for c in outputs)
+        shape = (*extra, *shape) if ellipsis == "left" else (*shape, *extra)
+        return "".join(c for c in kernel if c in outputs), "".join(c for c in outputs if c in kernel), shape
+
+    def keep_scale(self, scale: Any) -> Any:
+        """As the output's axes are, so that it could divide the output."""
+        mine, theirs, shape = self._kept_order()
+        scale = ops.squeeze(scale, axis=self.reduced_axes())
+        return ops.reshape(ops.transpose(scale, [mine.index(c) for c in theirs]) if theirs else scale, shape)
+
+    def broadcast_scale(self, scale: Any) -> Any:
+        mine, theirs, _ = self._kept_order()
+        sizes = dict(zip(parse_equation(self.equation)[1], self._matrix_shape, strict=True))
+        scale = ops.reshape(scale, [sizes[c] for c in theirs])
+        return super().broadcast_scale(ops.transpose(scale, [theirs.index(c) for c in mine]) if theirs else scale)
+
     @property
     def kernel(self) -> Any:
         """The weights, including the low-rank addition if there is one."""
         return self._matrix()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x = ops.einsum(self.equation, inputs, self.kernel)
+        letters, _, outputs, ellipsis = parse_equation(self.equation)
+        first = len(inputs.shape) - len(letters) if ellipsis == "left" else 0
+        summed = tuple(first + i for i, c in enumerate(letters) if c not in outputs)
+        x = ops.einsum(self.equation, self.rounded_inputs(inputs, axis=summed), self.kernel)
         if self.bias is not None:
             x = ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)

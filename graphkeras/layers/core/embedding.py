@@ -5,9 +5,18 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from graphkeras import ops
 from graphkeras.core.keras_tensor import KerasTensor
-from graphkeras.layers.lora import LoraLayer
+from graphkeras.layers.quantized import QuantizedLayer
+from graphkeras.quantizers.quantizers import (
+    AbsMaxQuantizer,
+    abs_max_quantize_grouped_with_zero_point,
+    dequantize_groups,
+    pack_int4,
+    unpack_int4,
+)
 
 
 def _size(value: Any, name: str) -> int:
@@ -18,7 +27,7 @@ def _size(value: Any, name: str) -> int:
     return value
 
 
-class Embedding(LoraLayer):
+class Embedding(QuantizedLayer):
     """Turns non-negative integers into vectors of a trainable table.
 
     Integers of shape `(batch, ...)` give vectors of shape `(batch, ..., output_dim)`.
@@ -30,7 +39,7 @@ class Embedding(LoraLayer):
         mask_zero: whether 0 means "no token"; then later layers receive the mask `inputs != 0`.
         weights: initial table, an array `(input_dim, output_dim)` or a list of one.
         lora_rank, lora_alpha: see `Dense`.
-        quantization_config: reserved for quantised layers.
+        quantization_config: as for `Dense`.
 
     Raises:
         ValueError: if a size is not a positive int; if an integer lies outside the table, when it is looked up.
@@ -51,9 +60,10 @@ class Embedding(LoraLayer):
         "activity_regularizer",
         "embeddings_constraint",
         "mask_zero",
-        "quantization_config",
     )
     LORA = "embeddings"
+    TRANSPOSED = True
+    QUANTIZES_INPUTS = False
 
     def __init__(
         self,
@@ -93,8 +103,14 @@ class Embedding(LoraLayer):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        self._embeddings = self.add_parameter("embeddings", (self.input_dim, self.output_dim))
+        self.add_matrix((self.input_dim, self.output_dim))
         self.finish_build()
+
+    def reduced_axes(self) -> tuple[int, ...]:
+        return (1,)
+
+    def stored_names(self) -> list[str]:
+        return ["_embeddings", "embeddings_scale", "embeddings_zero", "g_idx"]
 
     @property
     def embeddings(self) -> Any:
@@ -104,7 +120,26 @@ class Embedding(LoraLayer):
     def call(self, inputs: Any) -> Any:
         if str(inputs.dtype) not in ("int32", "int64"):
             inputs = ops.cast(inputs, "int32")
+        if self.is_quantized:
+            return ops.cast(self._quantized_rows(inputs), self.compute_dtype)
         return ops.cast(ops.take(self.embeddings, inputs, axis=0), self.compute_dtype)
+
+    def _quantized_rows(self, inputs: Any) -> Any:
+        """The wanted rows only, turned back into floats."""
+        rows = ops.take(self._embeddings, inputs, axis=0)
+        scale = ops.take(self.embeddings_scale, inputs, axis=0)
+        if self.quantization_mode == "int4":
+            rows = unpack_int4(rows, self.output_dim, axis=-1)
+        if self._int4_block_size:
+            zero = ops.take(self.embeddings_zero, inputs, axis=0)
+            rows = dequantize_groups(rows, scale, zero, self.g_idx, axis=-1)
+        else:
+            rows = ops.divide(ops.cast(rows, scale.dtype), ops.expand_dims(scale, -1))
+        if not self.lora_enabled:
+            return rows
+        a, b = self._lora_factors()
+        addition = ops.matmul(ops.take(a, inputs, axis=0), b)
+        return ops.add(rows, ops.multiply(self.lora_alpha / self.lora_rank, addition))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return ops.not_equal(inputs, 0) if self.mask_zero else None
@@ -135,6 +170,7 @@ class ReversibleEmbedding(Embedding):
         (1, 2, 100)
     """
 
+    QUANTIZES_INPUTS = True
     CONFIG = (*Embedding.CONFIG, "tie_weights", "reverse_dtype", "logit_soft_cap")
 
     def __init__(
@@ -164,8 +200,8 @@ class ReversibleEmbedding(Embedding):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        self._embeddings = self.add_parameter("embeddings", (self.input_dim, self.output_dim))
-        if not self.tie_weights:
+        self.add_matrix((self.input_dim, self.output_dim))
+        if not self.tie_weights and not self.is_quantized:
             self.reverse_embeddings = self.add_weight(
                 name="reverse_embeddings",
                 shape=(self.output_dim, self.input_dim),
@@ -173,14 +209,58 @@ class ReversibleEmbedding(Embedding):
             )
         self.finish_build()
 
+    def quantized_build(self, shape: Any, mode: str, config: Any = None) -> None:
+        super().quantized_build(shape, mode, config)
+        if not self.tie_weights:
+            table = getattr(self, "reverse_embeddings", None)
+            if table is None:
+                table = np.zeros((self.output_dim, self.input_dim), "float32")
+            else:
+                del self.reverse_embeddings
+            for name, value in self._quantize_reverse(table, config or self._policy_config(mode)).items():
+                self._add_quantized(name, value)
+
+    def _quantize_reverse(self, table: Any, config: Any) -> dict[str, Any]:
+        """The second table as integers, in the form it is kept."""
+        table = ops.convert_to_tensor(ops.convert_to_numpy(table))
+        name, zero = "reverse_embeddings", None
+        if config.mode == "int8":
+            values, scale = (config.weight_quantizer or AbsMaxQuantizer())(table, axis=0)
+            scale = ops.squeeze(scale, 0)
+        elif self._int4_block_size:
+            values, scale, zero = abs_max_quantize_grouped_with_zero_point(table, self._int4_block_size)
+        else:
+            values, scale = (config.weight_quantizer or AbsMaxQuantizer(value_range=(-8, 7)))(table, axis=0)
+            scale = ops.squeeze(scale, 0)
+        values = pack_int4(values, axis=0)[0] if config.mode == "int4" else values
+        parts = {name: values, f"{name}_scale": scale}
+        return parts if zero is None else {**parts, f"{name}_zero": zero}
+
+    def _reverse_table(self) -> Any:
+        """The `(output_dim, input_dim)` matrix of the way back."""
+        if self.tie_weights:
+            return ops.transpose(self.embeddings)
+        if not self.is_quantized:
+            return self.reverse_embeddings
+        values, scale = self.reverse_embeddings, self.reverse_embeddings_scale
+        if self.quantization_mode == "int4":
+            values = unpack_int4(values, self.output_dim, axis=0)
+        if self._int4_block_size:
+            return dequantize_groups(values, scale, self.reverse_embeddings_zero, self.g_idx)
+        return ops.divide(ops.cast(values, scale.dtype), scale)
+
+    def stored_names(self) -> list[str]:
+        reverse = ("reverse_embeddings", "reverse_embeddings_scale", "reverse_embeddings_zero")
+        return [*super().stored_names(), *(() if self.tie_weights else reverse)]
+
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         if not reverse:
             vectors = super().call(inputs)
             vectors._keras_mask = super().compute_mask(inputs)
             return vectors
-        table = ops.transpose(self.embeddings) if self.tie_weights else self.reverse_embeddings
         dtype = self.reverse_dtype or self.compute_dtype
-        scores = ops.matmul(ops.cast(inputs, dtype), ops.cast(table, dtype))
+        inputs = self.rounded_inputs(ops.cast(inputs, dtype))
+        scores = ops.matmul(inputs, ops.cast(self._reverse_table(), dtype))
         cap = self.logit_soft_cap
         return scores if cap is None else ops.multiply(ops.tanh(ops.divide(scores, cap)), cap)
 
