@@ -331,7 +331,9 @@ def layer_normalization(
         if v is None:
             return full_of(shape, value, x.dtype)
         v = to_tensor(v, x.dtype)
-        return reshape_to(v, shape) if math.prod(v.shape) == math.prod(shape) else None
+        if math.prod(v.shape) == math.prod(shape):
+            return reshape_to(v, shape)
+        return apply("broadcast_to", v, shape=shape) if v.shape == () else None
 
     scale, shift = plain(gamma, 1.0), plain(beta, 0.0)
     if scale is not None and shift is not None:

@@ -364,6 +364,7 @@ def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = None, signature: st
     skipped = set(excluded or ())
     inputs = _parse_signature(signature) if signature else None
 
+    @keras_op(class_name="Vectorize")
     def vectorized(*args: Any, **kwargs: Any) -> Any:
         places = [i for i in range(len(args)) if i not in skipped]
         tensors = [to_tensor(args[i]) for i in places]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphkeras.core import tree
+from graphkeras.core.operation import keras_op
 from graphkeras.ir.graph import Graph
 from graphkeras.ops.base import Tensor, apply, cast_to, current_trace, full_of, to_tensor
 from graphkeras.ops.control import Body, Structure
@@ -20,6 +21,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     ...     return ops.log(1 + e), lambda upstream: upstream * (1 - 1 / (1 + e))
     """
 
+    @keras_op(class_name="CustomGradient")
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         given = Structure(args)
         if current_trace() is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.operation import keras_op
-from graphkeras.ops.base import Tensor, apply, cast_to, concrete, full_of, highest, lowest, to_tensor
+from graphkeras.core.trace import ScratchTrace
+from graphkeras.ops.base import apply, cast_to, concrete, current_trace, full_of, highest, lowest, to_tensor
 
 
-def _segment(data: Any, segment_ids: Any, num_segments: int | None, combine: str, op: str) -> Tensor:
+def _segment(data: Any, segment_ids: Any, num_segments: int | None, combine: str, op: str) -> Any:
     x, ids = to_tensor(data), cast_to(to_tensor(segment_ids), "int32")
     if len(ids.shape) != 1:
         raise ValueError(
@@ -20,6 +22,8 @@ def _segment(data: Any, segment_ids: Any, num_segments: int | None, combine: str
         )
     if num_segments is None:
         known = concrete(ids)
+        if known is None and isinstance(current_trace(), ScratchTrace):
+            return KerasTensor((None, *x.shape[1:]), x.dtype)
         if known is None:
             raise ValueError(f"{op}: argument `num_segments` must be given when the step is traced; received None")
         num_segments = int(known.max()) + 1 if known.size else 0

@@ -29,7 +29,9 @@ def _complex_pair(x: Any, op: str) -> Tensor:
         raise ValueError(f"{op}: argument `x` must be a pair (real, imaginary); received {type(x).__name__}")
     re, im = promote_floating(*x)
     if re.shape != im.shape:
-        raise ValueError(f"{op}: both parts must have the same shape; received {re.shape} and {im.shape}")
+        raise ValueError(
+            f"{op}: Both the real and imaginary parts should have the same shape; received {re.shape} and {im.shape}"
+        )
     if re.dtype in ("float16", "bfloat16"):
         re, im = cast_to(re, "float32"), cast_to(im, "float32")
     return apply("complex", re, im)

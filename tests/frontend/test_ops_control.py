@@ -1,0 +1,109 @@
+"""Branches, loops and scans: eager values, recorded graphs, gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphkeras import ops
+from graphkeras.core.keras_tensor import KerasTensor
+from tests.frontend.ops_cases import check, gradient, traced
+
+X = np.array([1.0, -2.0, 3.0], dtype="float32")
+
+
+def test_cond_and_switch():
+    def pick(x):
+        return ops.cond(ops.sum(x) > 0, lambda: x * 2.0, lambda: x - 1.0)
+
+    check(pick, X * 2, X, symbolic=False)
+    check(pick, -X - 1, -X, symbolic=False)
+    index = np.array(7, dtype="int32")
+    check(lambda i, x: ops.switch(i, [ops.negative, ops.exp], x), np.exp(X), index, X)
+    np.testing.assert_allclose(gradient(pick, X)[0], [2, 2, 2])
+
+
+def test_branches_must_agree():
+    with pytest.raises(ValueError, match="same shapes and dtypes"):
+        traced(lambda x: ops.cond(x[0] > 0, lambda: x, lambda: x[:2]), X)
+
+
+def test_while_loop():
+    def doubled(x):
+        return ops.while_loop(lambda v, n: ops.max(v) < 100, lambda v, n: (v * 2, n + 1), (x, 0))
+
+    values, rounds = doubled(X)
+    assert int(rounds) == 6 and values.numpy().tolist() == (X * 64).tolist()
+    values, rounds = traced(doubled, X)
+    assert int(rounds) == 6 and values.tolist() == (X * 64).tolist()
+    limited = traced(lambda x: ops.while_loop(lambda v: True, lambda v: (v + 1,), (x,), maximum_iterations=3)[0], X)
+    assert limited.tolist() == (X + 3).tolist()
+
+
+def test_fori_loop_has_a_gradient():
+    def power(x):
+        return ops.fori_loop(0, 3, lambda i, v: v * x, ops.ones_like(x))
+
+    check(power, X**3, X, symbolic=False)
+    np.testing.assert_allclose(gradient(power, X)[0], 3 * X**2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_over_structures(reverse):
+    def run(xs, w):
+        def step(carry, x):
+            total = carry["sum"] + x * w
+            return {"sum": total, "none": None}, (total, -x)
+
+        carry, ys = ops.scan(step, {"sum": ops.zeros(()), "none": None}, xs, reverse=reverse)
+        return carry["sum"], ys[0], ys[1]
+
+    w = np.array(2.0, dtype="float32")
+    order = X[::-1] if reverse else X
+    sums = np.cumsum(order * 2)
+    check(run, (sums[-1], sums[::-1] if reverse else sums, -X), X, w, symbolic=False)
+    dx, dw = gradient(lambda xs, w: run(xs, w)[0], X, w)
+    np.testing.assert_allclose(dx, [2, 2, 2])
+    np.testing.assert_allclose(dw, X.sum())
+
+
+def test_scan_without_inputs_and_empty():
+    carry, ys = ops.scan(lambda c, _: (c + 1, c), 0, length=4)
+    assert int(carry) == 4 and ys.numpy().tolist() == [0, 1, 2, 3]
+    carry, ys = ops.scan(lambda c, x: (c, x), 0, np.zeros((0, 2), "float32"))
+    assert ys.shape == (0, 2)
+    with pytest.raises(ValueError, match="shapes may not change"):
+        ops.scan(lambda c, x: (ops.stack([c, c]), None), ops.array(1.0), X)
+
+
+def test_maps_and_associative_scan():
+    check(lambda x: ops.map(lambda v: v * v, x), X * X, X)
+    check(lambda x: ops.vectorized_map(lambda v: v + 1, x), X + 1, X)
+    check(lambda x: ops.associative_scan(ops.add, x), np.cumsum(X), X)
+    check(lambda x: ops.associative_scan(ops.maximum, x, reverse=True), np.maximum.accumulate(X[::-1])[::-1], X)
+    check(ops.vectorize(lambda a, b: ops.sum(a) * b, signature="(n),()->()"), [2.0, 4.0], X, np.float32([1, 2]))
+
+
+def test_custom_gradient():
+    @ops.custom_gradient
+    def clipped(x):
+        return ops.exp(x), lambda upstream: upstream * 10.0
+
+    check(clipped, np.exp(X), X)
+    np.testing.assert_allclose(gradient(lambda x: clipped(x) * 2.0, X)[0], [20, 20, 20])
+
+
+def test_forward_derivative():
+    value, slope = ops.jvp(lambda x: ops.sin(x) * x, (X,), (np.ones_like(X),))
+    np.testing.assert_allclose(slope.numpy(), np.cos(X) * X + np.sin(X), rtol=1e-5)
+    np.testing.assert_allclose(value.numpy(), np.sin(X) * X, rtol=1e-5)
+
+
+def test_stop_gradient():
+    np.testing.assert_allclose(gradient(lambda x: x * ops.stop_gradient(x), X)[0], X)
+
+
+def test_symbolic_loops():
+    x = KerasTensor((None, 3))
+    assert ops.map(lambda v: v * 2, x).shape == (None, 3)
+    assert ops.while_loop(lambda v: ops.sum(v) < 3, lambda v: v + 1, [x])[0].shape == (None, 3)
