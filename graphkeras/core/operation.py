@@ -308,7 +308,12 @@ class FunctionOperation(Operation):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         free = [p for p in self.signature.parameters.values() if p.name not in self._attributes]
         if any(p.kind is p.VAR_POSITIONAL for p in free):
-            return type(self).function(*args, **kwargs, **self._attributes)
+            lead, given, rest = [], dict(self._attributes), list(args)
+            for p in self.signature.parameters.values():  # what comes before *operands goes by position
+                if p.kind is p.VAR_POSITIONAL:
+                    break
+                lead.append(given.pop(p.name) if p.name in given else rest.pop(0))
+            return type(self).function(*lead, *rest, **kwargs, **given)
         named = {p.name: value for p, value in zip(free, args, strict=False)}
         return type(self).function(**named, **kwargs, **self._attributes)
 
