@@ -148,9 +148,10 @@ def _check_weight(values: Any, weight: Any) -> None:
         a == b or a in (1, None) or b in (1, None) for a, b in zip(shape[::-1], wanted[::-1], strict=False)
     )
     if wanted and not fits:  # a loss that is one number for the batch is scaled by the mean weight
+        per_sample = wanted[:1] + (1,) * (len(wanted) - 1)
         raise ValueError(
             f"Argument `sample_weight` (or the mask) of shape {shape} cannot be broadcast to the losses, which have "
-            f"shape {wanted}. Give one weight per sample, shape {wanted[:1]}, or one per value."
+            f"shape {wanted}. Give one weight per sample, shape {per_sample}, or one per value."
         )
 
 
