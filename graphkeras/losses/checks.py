@@ -19,6 +19,17 @@ def check_class_axis(name: str, axis: Any) -> None:
         raise ValueError(f"{name}: argument `axis` must be of type `int`. Received: axis={axis} of type {type(axis)}")
 
 
+def check_broadcast(name: str, y_true: Any, y_pred: Any) -> None:
+    """Targets and predictions must broadcast to one shape."""
+    target, output = tuple(y_true.shape), tuple(y_pred.shape)
+    for a, b in zip(target[::-1], output[::-1], strict=False):
+        if a != b and 1 not in (a, b) and None not in (a, b):
+            raise ValueError(
+                f"{name}: y_true of shape {target} and y_pred of shape {output} do not fit together. Give targets the "
+                "shape of the model's output, or change the number of units of the last layer."
+            )
+
+
 def check_target_shape(name: str, y_true: Any, y_pred: Any) -> None:
     """Targets must have the shape of the predictions (unknown extents match anything)."""
     target, output = tuple(y_true.shape), tuple(y_pred.shape)

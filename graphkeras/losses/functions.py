@@ -9,6 +9,7 @@ from graphkeras import ops
 from graphkeras.core.config import epsilon
 from graphkeras.core.masking import set_keras_mask
 from graphkeras.losses.checks import (
+    check_broadcast,
     check_class_axis,
     check_sparse_labels,
     check_target_shape,
@@ -16,11 +17,13 @@ from graphkeras.losses.checks import (
 from graphkeras.losses.loss import squeeze_or_expand_to_same_rank
 
 
-def _pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+def _pair(name: str, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Targets and predictions as tensors of the predictions' dtype and one rank."""
     y_pred = ops.convert_to_tensor(y_pred)
     y_true = ops.cast(y_true, y_pred.dtype)
-    return squeeze_or_expand_to_same_rank(y_true, y_pred)
+    y_true, y_pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
+    check_broadcast(name, y_true, y_pred)
+    return y_true, y_pred
 
 
 # -- regression ------------------------------------------------------------------------------------
@@ -32,25 +35,25 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
         >>> keras.losses.mean_squared_error([[0.0, 2.0]], [[1.0, 0.0]]).tolist()
         [2.5]
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("mean_squared_error", y_true, y_pred)
     return ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """`mean(|y_true - y_pred|)` over the last axis."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("mean_absolute_error", y_true, y_pred)
     return ops.mean(ops.abs(y_true - y_pred), axis=-1)
 
 
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """`100 * mean(|y_true - y_pred| / max(|y_true|, epsilon))` over the last axis."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("mean_absolute_percentage_error", y_true, y_pred)
     return 100.0 * ops.mean(ops.abs(y_true - y_pred) / ops.maximum(ops.abs(y_true), epsilon()), axis=-1)
 
 
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     """`mean((log(1 + y_true) - log(1 + y_pred))**2)` over the last axis; values below epsilon count as epsilon."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("mean_squared_logarithmic_error", y_true, y_pred)
     log_true = ops.log1p(ops.maximum(y_true, epsilon()))
     log_pred = ops.log1p(ops.maximum(y_pred, epsilon()))
     return ops.mean(ops.square(log_pred - log_true), axis=-1)
@@ -58,7 +61,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
 
 def cosine_similarity(y_true: Any, y_pred: Any, axis: Any = -1) -> Any:
     """Minus the cosine of the angle between the two vectors along `axis`: -1 for the same direction."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("cosine_similarity", y_true, y_pred)
     return -ops.sum(_unit(y_true, axis) * _unit(y_pred, axis), axis=axis)
 
 
@@ -70,7 +73,7 @@ def _unit(x: Any, axis: Any) -> Any:
 
 def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
     """Half the squared error up to `delta`, linear beyond it (Huber 1964); mean over the last axis."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("huber", y_true, y_pred)
     error = ops.abs(y_pred - y_true)
     near = 0.5 * ops.square(error)
     return ops.mean(ops.where(error <= delta, near, delta * error - 0.5 * delta * delta), axis=-1)
@@ -78,7 +81,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
 
 def log_cosh(y_true: Any, y_pred: Any) -> Any:
     """`mean(log(cosh(y_pred - y_true)))` over the last axis, in a form that does not overflow."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _pair("log_cosh", y_true, y_pred)
     error = y_pred - y_true
     return ops.mean(error + ops.softplus(-2.0 * error) - 0.6931471805599453, axis=-1)
 

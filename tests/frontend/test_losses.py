@@ -184,6 +184,8 @@ def test_integer_labels_for_a_one_hot_loss_name_the_sparse_one():
 
 
 def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"mean_squared_error: y_true of shape \(6,\) and y_pred of shape \(6, 4\)"):
+        losses.mean_squared_error(CLASSES, PRED)
     with pytest.raises(ValueError, match="Invalid value for argument `reduction`"):
         losses.MeanSquaredError(reduction="average")
     with pytest.raises(ValueError, match=r"sample_weight.*cannot be broadcast"):
