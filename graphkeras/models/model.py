@@ -148,8 +148,22 @@ class Model(Trainer, Layer):
         )
 
     def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
-        """Quantization is not available."""
-        raise NotImplementedError(f"Model '{self.name}': quantize(mode={mode!r}) is not available in graphkeras.")
+        """Replace the kernels of all layers that can do so by integers.
+
+        Args:
+            mode: "int8" or "int4".
+            config: an `Int8QuantizationConfig` or `Int4QuantizationConfig` of `keras.quantizers`, instead of a mode.
+            filters: regular expression for names of layers, a list of them, or a function of a layer; default all.
+            type_check: False quantises subclasses of the built-in layers too.
+        """
+        from graphkeras.quantizers.model import quantize_model
+
+        type_check = kwargs.pop("type_check", True)
+        if kwargs:
+            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}.quantize: {kwargs}")
+        if quantize_model(self, mode, config, filters, type_check):
+            self.train_function = self.test_function = self.predict_function = None
+            self._forget_programs()
 
     def get_quantization_layer_structure(self, mode: Any = None) -> None:
         """To be overridden by models that say how they are quantized."""

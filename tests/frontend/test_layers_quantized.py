@@ -198,3 +198,25 @@ def test_get_and_serialize() -> None:
         quantizers.get("unknown")
     with pytest.raises(ValueError, match="within the interval"):
         quantizers.AbsMaxQuantizer(value_range=(-256, 255))
+
+
+def test_whole_model() -> None:
+    import graphkeras
+
+    inputs = graphkeras.Input((8,))
+    hidden = layers.Dense(16, activation="relu", name="first")(inputs)
+    model = graphkeras.Model(inputs, layers.Dense(3, name="second")(layers.BatchNormalization()(hidden)))
+    x = rng.normal(size=(4, 8)).astype("float32")
+    exact = model.predict(x, verbose=0)
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
+        model.quantize("int8", other=1)
+    with pytest.raises(ValueError, match="Invalid quantization mode"):
+        model.quantize("int7")
+    with pytest.raises(ValueError, match="`filters` argument"):
+        model.quantize("int8", filters=3)
+    model.quantize("int8", filters="sec")
+    assert not model.get_layer("first").is_quantized and model.get_layer("second").is_quantized
+    with pytest.warns(UserWarning, match="BatchNormalization"):
+        model.quantize("int8", filters=lambda layer: layer.name != "second")
+    assert model.get_layer("first").is_quantized
+    assert np.abs(model.predict(x, verbose=0) - exact).max() < 0.03 * np.abs(exact).max()
