@@ -10,68 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, divide, items_per_chunk
+from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, widened
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
-from graphkeras.codegen.lower import Lowering, LoweringError, lowers
+from graphkeras.codegen.lower import Lowering, lowers
 from graphkeras.codegen.writer import Writer
 
 KBLOCK = 1024
-Axis = tuple[int, ...]  # extent, then one stride per operand
-
-
-@dataclass(frozen=True)
-class Product:
-    """Merged axes of a product: extents and strides. batch and depth: (n, sa, sb); rows: (n, sa); columns: (n, sb)."""
-
-    dtype: str
-    batch: list[Axis]
-    rows: list[Axis]
-    depth: list[Axis]
-    columns: list[Axis]
-
-    @property
-    def m(self) -> int:
-        return math.prod(x[0] for x in self.rows)
-
-    @property
-    def n(self) -> int:
-        return math.prod(x[0] for x in self.columns)
-
-    @property
-    def k(self) -> int:
-        return math.prod(x[0] for x in self.depth)
-
-    @property
-    def batches(self) -> int:
-        return math.prod(x[0] for x in self.batch)
-
-    @property
-    def along_columns(self) -> bool:
-        """B is contiguous along its columns."""
-        return not self.columns or (len(self.columns) == 1 and self.columns[0][1] == 1)
-
-    @property
-    def flops(self) -> float:
-        return 2.0 * self.batches * self.m * self.n * self.k
-
-
-def merged(axes: Sequence[Axis]) -> list[Axis]:
-    """Drop extents of one; join neighbours that every operand walks as one run."""
-    found: list[Axis] = []
-    for n, *strides in axes:
-        if n == 1:
-            continue
-        if found and all(outer == inner * n for outer, inner in zip(found[-1][1:], strides, strict=True)):
-            found[-1] = (found[-1][0] * n, *strides)
-        else:
-            found.append((n, *strides))
-    return found
 
 
 def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
@@ -95,7 +45,7 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
     contract, batch = node.attrs["contract"], node.attrs["batch"]
     if node.dtype not in ("float32", "float64"):
         if node.dtype not in ("float16", "bfloat16"):
-            return _lower_plain(ctx, group, product_of(a, b, contract, batch), a, b)
+            return lower_plain(ctx, group, product_of(a, b, contract, batch), a, b)
         a, b = widened(ctx, a), widened(ctx, b)
     product = product_of(a, b, contract, batch)
     scattered = len(product.depth) > 1 and product.k > 4 * KBLOCK and not product.along_columns
@@ -124,30 +74,6 @@ def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: Vie
         return
     direct = group.nodes == [group.anchor] and group.anchor.dtype == p.dtype
     ctx.launch(_Printer(p, shape, a, b).kernel(group, group.epilogue, ctx.output(group.anchor) if direct else None))
-
-
-def widened(ctx: Lowering, view: View) -> View:
-    """A contiguous float32 copy of a half operand."""
-    source = view if view.is_contiguous else ctx.copy(view)
-    target = ctx.new(view.shape, "float32", "widened")
-    count = math.prod(view.shape)
-    w, params = Writer(), Params()
-    params.source("x", source)
-    params.target("y", target)
-    comment(w, f"{view.dtype} to float32, for a product that accumulates in float32.")
-    w.line(HEADER)
-    w.line()
-    w.line()
-    with w.block("def kernel(args, lo, hi)"):
-        params.declare(w)
-        with w.block("for i in range(lo, hi)"):
-            w.line(f"y[i] = {view.dtype}_to_float32(x[i])")
-    if count:
-        moved = 6.0 * count
-        ctx.launch(
-            Kernel("widen", w.text(), tuple(params.args), count, 16384, (source.buffer,), (target.buffer,), 0.0, moved)
-        )
-    return target
 
 
 def _free(view: View, *used: Axis) -> list[int]:
@@ -440,100 +366,3 @@ class _Printer:
                 w.line("j = j0 + jj")
                 w.line(f"acc = c[r * {self.columns} + jj]")
                 body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
-
-
-# -- partial sums, other dtypes -------------------------------------------------------------------------
-def sum_kernel(group: Group, partial: View, p: Product) -> Kernel:
-    """Adds the parts of a split product in their order and applies the epilogue."""
-    w, params, body = Writer(), Params(), group.epilogue
-    parts = partial.shape[0]
-    comment(w, f"Sum of the {parts} parts of a product that was split along its depth, then the epilogue.")
-    w.line(HEADER)
-    w.line()
-    w.line()
-    params.source("part", partial)
-    params.ints(m=p.m, n=p.n, step=p.batches * p.m * p.n)
-    with w.block("def kernel(args, lo, hi)"):
-        params.declare(w)
-        body.begin(w, len(params.args))
-        with w.block("for row in range(lo, hi)"):
-            w.line("batch = row // m")
-            w.line("i = row % m")
-            with w.block("for j in range(n)"):
-                w.line("at = row * n + j")
-                w.line("acc = part[at]")
-                for part in range(1, parts):
-                    w.line(f"acc += part[at + {part} * step]")
-                body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
-    rows = p.batches * p.m
-    return Kernel(
-        "sum_parts",
-        w.text(),
-        (*params.args, *body.args),
-        rows,
-        max(1, -(-16384 // max(1, p.n))),
-        (partial.buffer, *body.reads),
-        body.writes,
-        flops=float(partial.shape[0] * rows * p.n),
-        nbytes=parts * rows * p.n * partial.itemsize + body.traffic,
-        nodes=tuple(group.nodes),
-        reason="parts of a product summed in fixed order",
-    )
-
-
-def _lower_plain(ctx: Lowering, group: Group, p: Product, a: View, b: View) -> None:
-    """Integers: three plain loops."""
-    if group.anchor.dtype.startswith("complex"):
-        raise LoweringError(f"dot_general of {group.anchor.dtype} in layer {group.anchor.origin} has no native kernel")
-    w, params, body = Writer(), Params(), group.epilogue
-    comment(w, f"C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j] in {p.dtype} (wraps around): plain loops.")
-    w.line(HEADER)
-    w.line()
-    w.line()
-    params.source("a", a)
-    params.source("b", b)
-    params.ints(m=p.m, n=p.n)
-    for letter, axes, sides in (
-        ("batch", p.batch, "ab"), ("row", p.rows, "a"), ("column", p.columns, "b"), ("k", p.depth, "ab"),
-    ):  # fmt: skip
-        params.table(f"{letter}_n", [x[0] for x in axes])
-        for i, side in enumerate(sides):
-            params.table(f"{letter}_{side}", [x[i + 1] for x in axes])
-    with w.block("def kernel(args, lo, hi)"):
-        params.declare(w)
-        body.begin(w, len(params.args))
-        with w.block("for item in range(lo, hi)"), w.block("for j in range(n)"):
-            w.line("batch = item // m")
-            w.line("i = item % m")
-            w.line("a_at = 0")
-            w.line("b_at = 0")
-            for letter, index, axes, sides in (
-                ("batch", "batch", p.batch, "ab"), ("row", "i", p.rows, "a"), ("column", "j", p.columns, "b"),
-            ):  # fmt: skip
-                _offsets(w, letter, index, len(axes), sides)
-            w.line(f"acc = {p.dtype}(0)")
-            _plain_sum(w, p)
-            body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
-    rows = p.batches * p.m
-    chunk = max(1, int(3e4 / max(1, p.n * p.k)))
-    reads, args = (a.buffer, b.buffer, *body.reads), (*params.args, *body.args)
-    ctx.launch(
-        Kernel("dot_plain", w.text(), args, rows, chunk, reads, body.writes, flops=p.flops, nodes=tuple(group.nodes))
-    )
-
-
-def _offsets(w: Writer, letter: str, index: str, count: int, sides: str) -> None:
-    names = [f"{letter}{i}" for i in range(count)]
-    if names:
-        divide(w, index, [f"{letter}_n{i}" for i in range(count)], names)
-        for side in sides:
-            w.line(f"{side}_at += " + " + ".join(f"{name} * {letter}_{side}{i}" for i, name in enumerate(names)))
-
-
-def _plain_sum(w: Writer, p: Product) -> None:
-    with ExitStack() as loops:
-        for i in range(len(p.depth)):
-            loops.enter_context(w.block(f"for k{i} in range(k_n{i})"))
-        at_a = "".join(f" + k{i} * k_a{i}" for i in range(len(p.depth)))
-        at_b = "".join(f" + k{i} * k_b{i}" for i in range(len(p.depth)))
-        w.line(f"acc = {p.dtype}(acc + a[a_at{at_a}] * b[b_at{at_b}])")

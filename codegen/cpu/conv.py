@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from graphkeras.codegen.cpu.contract import merged, widened
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
+from graphkeras.codegen.cpu.product import merged, widened
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -412,25 +412,32 @@ class WindowPrinter:
                 self._panels("x_at + g * cin", "g * columns + j0")
 
     def _panels(self, x_at: str, column: str) -> None:
-        w = self.text
+        """Tiles of all panels and pixels. Depthwise tiles read x once, so they take all panels of a pixel in turn."""
+        w, body = self.text, self.direct is None
+        loops = [f"for j0 in range(0, columns, {self.panel})"]
+        loops.append(f"for block in range(0, pixels, {BLOCK})" if body else f"for i in range(0, pixels, {self.mr})")
+        with w.block(loops[self.c.depthwise]), w.block(loops[not self.c.depthwise]):
+            w.line("here = columns - j0")
+            if body:
+                self._block(x_at, column)
+            else:
+                self._tile(x_at, f"shift(y, y_at + {column}), shift(y_rows, i), pixels - i", column)
+
+    def _tile(self, x_at: str, target: str, column: str) -> None:
         source = "piece" if self.padded else "x"
         words = ", ".join(f"k_n{i}, k_a{i}, k_b{i}" for i in range(len(self._nest())))
-        with w.block(f"for j0 in range(0, columns, {self.panel})"):
-            w.line("here = columns - j0")
-            call = f"TILE(shift({source}, {x_at}), shift(x_rows, i), shift(w, {column}), x_rows,"
-            if self.direct is not None:
-                with w.block(f"for i in range(0, pixels, {self.mr})"):
-                    w.line(call)
-                    w.line(f"     shift(y, y_at + {column}), shift(y_rows, i), pixels - i, here, 0, ({words}))")
-                return
-            with w.block(f"for block in range(0, pixels, {BLOCK})"):
-                w.line(f"end = min(block + {BLOCK}, pixels)")
-                with w.block(f"for i in range(block, end, {self.mr})"):
-                    w.line(call)
-                    w.line(f"     y, shift(tile_rows, i - block), end - i, here, 0, ({words}))")
-                with w.block("for r in range(block, end)"):
-                    w.line("pixel = y_at + y_rows[r]")
-                    with w.block(f"for jj in range(min({self.panel}, here))"):
-                        w.line(f"j = {column} + jj")
-                        w.line(f"acc = y[(r - block) * {self.panel} + jj]")
-                        self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])
+        self.text.line(f"TILE(shift({source}, {x_at}), shift(x_rows, i), shift(w, {column}), x_rows,")
+        self.text.line(f"     {target}, here, 0, ({words}))")
+
+    def _block(self, x_at: str, column: str) -> None:
+        """Some rows of tiles in private memory, then the epilogue over them while they are hot."""
+        w = self.text
+        w.line(f"end = min(block + {BLOCK}, pixels)")
+        with w.block(f"for i in range(block, end, {self.mr})"):
+            self._tile(x_at, "y, shift(tile_rows, i - block), end - i", column)
+        with w.block("for r in range(block, end)"):
+            w.line("pixel = y_at + y_rows[r]")
+            with w.block(f"for jj in range(min({self.panel}, here))"):
+                w.line(f"j = {column} + jj")
+                w.line(f"acc = y[(r - block) * {self.panel} + jj]")
+                self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from graphkeras.codegen.cpu.contract import widened
 from graphkeras.codegen.cpu.params import Params, rows_per_chunk, small_kernel
+from graphkeras.codegen.cpu.product import widened
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View
 from graphkeras.codegen.lower import Lowering, LoweringError, lowers

@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphkeras.codegen.cpu.contract import widened
 from graphkeras.codegen.cpu.gather import finish_half
 from graphkeras.codegen.cpu.handler import CpuHandler
 from graphkeras.codegen.cpu.params import Params, rows_per_chunk, small_kernel
+from graphkeras.codegen.cpu.product import widened
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View
 from graphkeras.codegen.lower import Lowering, lowers
@@ -232,6 +232,17 @@ def lower_pool_max_grad(ctx: Lowering, group: Group) -> None:
     params.scratch("free", p.channels, "int32")
     p.declare(params)
     params.int("image_size", math.prod(x.shape[1:]))
+    lines = _first_maxima(p, dx.dtype)
+    head = f"""Gradient of the maximum over windows of {p.window} with strides {p.strides}, {dx.dtype}: to the first tap
+    that holds the maximum. One item is one image, because windows may overlap."""
+    moved = float(dx.itemsize * (2 * math.prod(x.shape) + 2 * math.prod(y.shape)))
+    work = 3 * math.prod(y.shape[1:]) * p.taps
+    ctx.launch(small_kernel(node.op, head, params, lines, p.images, rows_per_chunk(work), node, moved))
+    finish_half(ctx, node, dx, place)
+
+
+def _first_maxima(p: Pool, dtype: str) -> list[str]:
+    """Lines for one image: zeros, then window by window the gradient to the first tap that holds the maximum."""
     axes = range(p.rank)
     bounds = []
     for i in axes:
@@ -257,21 +268,15 @@ def lower_pool_max_grad(ctx: Lowering, group: Group) -> None:
                 "target = shift(dx, tap)",
                 "for c in range(channels):",
                 "    hit = (value[c] == top[c]) & (free[c] != 0)",
-                f"    target[c] = {dx.dtype}(target[c] + select(hit, gradient[c], {dx.dtype}(0)))",
+                f"    target[c] = {dtype}(target[c] + select(hit, gradient[c], {dtype}(0)))",
                 "    free[c] = select(hit, int32(0), free[c])",
             ],
         ),
     ]
-    lines = [
+    return [
         "for image in range(lo, hi):",
         "    whole = shift(dx, image * image_size)",
         "    for e in range(image_size):",
-        f"        whole[e] = {dx.dtype}(0)",
+        f"        whole[e] = {dtype}(0)",
         *_nested([f"for o{i} in range(small{i})" for i in axes], inner, 1),
     ]
-    head = f"""Gradient of the maximum over windows of {p.window} with strides {p.strides}, {dx.dtype}: to the first tap
-    that holds the maximum. One item is one image, because windows may overlap."""
-    moved = float(dx.itemsize * (2 * math.prod(x.shape) + 2 * math.prod(y.shape)))
-    work = 3 * math.prod(y.shape[1:]) * p.taps
-    ctx.launch(small_kernel(node.op, head, params, lines, p.images, rows_per_chunk(work), node, moved))
-    finish_half(ctx, node, dx, place)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from graphkeras.codegen.cpu.contract import widened
 from graphkeras.codegen.cpu.gather import HALF, combined, split
 from graphkeras.codegen.cpu.params import Params, rows_per_chunk, small_kernel
+from graphkeras.codegen.cpu.product import widened
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View
 from graphkeras.codegen.lower import Lowering, LoweringError, lowers
