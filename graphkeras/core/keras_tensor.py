@@ -8,7 +8,7 @@ from graphkeras.core import tree
 from graphkeras.core.dtypes import standardize_dtype
 from graphkeras.core.naming import auto_name
 from graphkeras.core.shapes import Shape, standardize_shape
-from graphkeras.core.tensor import Operators
+from graphkeras.core.tensor import Operators, Tensor
 
 _SYMBOLIC = "A KerasTensor is symbolic: it stands for a shape and a dtype and has no value. You cannot {} it. {}"
 _FIX = "Use it as an argument of a layer or of graphkeras.ops; decisions on values need ops.cond or ops.where."
@@ -189,6 +189,8 @@ def any_symbolic_tensors(args: Any = (), kwargs: Any = None) -> bool:
 
 
 def _symbolic(x: Any) -> bool:
+    if type(x) is Tensor:
+        return False
     if isinstance(x, KerasTensor):
         return True
     return tree.is_nested(x) and any(isinstance(leaf, KerasTensor) for leaf in tree.flatten(x))

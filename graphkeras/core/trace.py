@@ -206,12 +206,15 @@ def _record(trace: Trace, op: str, args: Sequence[Any], attrs: dict[str, Any]) -
 
 
 def _compute(op: str, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
-    dtype = _scalar_dtype(args)
-    arrays = [_array(a, dtype) for a in args]
+    if all(type(a) is Tensor for a in args):  # nearly always: the public ops have converted and promoted
+        arrays = [a.data if a.trace is None else a.numpy() for a in args]
+    else:
+        dtype = _scalar_dtype(args)
+        arrays = [_array(a, dtype) for a in args]
     record = get_op(op)
-    type = record.infer(*(type_of(a) for a in arrays), **attrs)
+    expected = record.infer(*[type_of(a) for a in arrays], **attrs)
     with np.errstate(all="ignore"):
-        result = conform(record.reference(*arrays, **attrs), type)
+        result = conform(record.reference(*arrays, **attrs), expected)
     if isinstance(result, tuple):
         return tuple(Tensor(r) for r in result)
     return Tensor(result)

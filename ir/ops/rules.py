@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node
-from graphkeras.ir.types import COMPLEX, FLOATS, INTS, SIGNED, TensorType
+from graphkeras.ir.types import COMPLEX, FLOATS, INTS, SIGNED, TensorType, dtype_name
 
 INEXACT = (*FLOATS, *COMPLEX)
 NUMERIC = (*FLOATS, *COMPLEX, *INTS)
@@ -107,7 +107,7 @@ def complex_dtype(dtype: str) -> str:
 
 
 def is_half(array: np.ndarray) -> bool:
-    return array.dtype.name in HALF
+    return dtype_name(array.dtype) in HALF
 
 
 def widened(fn: Callable[..., Any]) -> Callable[..., Any]:
