@@ -93,12 +93,13 @@ def sum_kernel(group: Group, partial: View, p: Product) -> Kernel:
     """Adds the parts of a split product in their order and applies the epilogue."""
     w, params, body = Writer(), Params(), group.epilogue
     parts = partial.shape[0]
-    comment(w, f"Sum of the {parts} parts of a product that was split along its depth, then the epilogue.")
+    comment(w, "Sum of the parts of a product that was split along its depth, row by row, then the epilogue.")
     w.line(HEADER)
     w.line()
     w.line()
     params.source("part", partial)
-    params.ints(m=p.m, n=p.n, step=p.batches * p.m * p.n)
+    params.scratch("total", p.n, p.dtype)
+    params.ints(m=p.m, n=p.n, parts=parts, step=p.batches * p.m * p.n)
     with w.block("def kernel(args, lo, hi)"):
         params.declare(w)
         body.begin(w, len(params.args))
@@ -106,10 +107,11 @@ def sum_kernel(group: Group, partial: View, p: Product) -> Kernel:
             w.line("batch = row // m")
             w.line("i = row % m")
             with w.block("for j in range(n)"):
-                w.line("at = row * n + j")
-                w.line("acc = part[at]")
-                for part in range(1, parts):
-                    w.line(f"acc += part[at + {part} * step]")
+                w.line("total[j] = part[row * n + j]")
+            with w.block("for k in range(1, parts)"), w.block("for j in range(n)"):
+                w.line("total[j] += part[k * step + row * n + j]")
+            with w.block("for j in range(n)"):
+                w.line("acc = total[j]")
                 body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
     rows = p.batches * p.m
     return Kernel(

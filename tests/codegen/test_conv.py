@@ -107,6 +107,21 @@ def test_other_vector_units(case, cpu, monkeypatch):
     _check("conv_kernel_grad", (x, dy), {"shape": w.shape, **_settings(case)})
 
 
+def test_another_batch_size_compiles_nothing():
+    def sources(n):
+        x, w = _random((n, 12, 12, 16)), _random((3, 3, 16, 32), 1)
+        attrs = _settings("2d same")
+
+        def build(b, x, w):
+            y = b.conv(x, w, **attrs)
+            grads = {"shape": x.shape, **attrs}, {"shape": w.shape, **attrs}
+            return y, b.conv_input_grad(y, w, **grads[0]), b.conv_kernel_grad(x, y, **grads[1])
+
+        return {k.source for k in kernels(build, x, w)}
+
+    assert sources(32) == sources(19) == sources(64)
+
+
 def test_same_bits_for_any_number_of_threads():
     from graphkeras.codegen.compile import compile_graph
     from graphkeras.ir.graph import Builder, Graph
