@@ -1,5 +1,9 @@
 """Saving and loading: configs, custom objects, weights and model files."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from graphkeras.saving.object_registration import (
     CustomObjectScope as CustomObjectScope,
 )
@@ -24,3 +28,22 @@ from graphkeras.saving.serialization_lib import (
 from graphkeras.saving.serialization_lib import (
     serialize_keras_object as serialize_keras_object,
 )
+
+_FILES = ("load_model", "load_weights", "save_model", "save_weights")
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first used: layers need this package, and files need layers.
+    if name in _FILES:
+        from graphkeras.saving import saving_api
+
+        return getattr(saving_api, name)
+    if name == "KerasFileEditor":
+        from graphkeras.saving.file_editor import KerasFileEditor
+
+        return KerasFileEditor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FILES, "KerasFileEditor"})

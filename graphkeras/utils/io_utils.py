@@ -22,3 +22,13 @@ def print_msg(message: str, line_break: bool = True) -> None:
         encoding = sys.stdout.encoding or "ascii"
         sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
     sys.stdout.flush()
+
+
+def ask_to_proceed_with_overwrite(filepath: object) -> bool:
+    """Ask on the terminal whether a file may be replaced."""
+    answer = input(f"[WARNING] {filepath} already exists - overwrite? [y/n] ").strip().lower()
+    while answer not in ("y", "n"):
+        answer = input('Enter "y" (overwrite) or "n" (cancel). ').strip().lower()
+    if answer == "y":
+        print_msg("[TIP] Next time specify overwrite=True!")
+    return answer == "y"
