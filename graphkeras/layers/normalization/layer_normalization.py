@@ -215,12 +215,11 @@ class GroupNormalization(ConfiguredLayer):
         x = ops.reshape(at_least_float32(inputs), (*shape[:axis], self.groups, members, *shape[axis + 1 :]))
         axes = [a for a in range(1, len(shape) + 1) if a != axis]
         mean, variance = moments(x, axes, keepdims=True)
-        factor = ops.rsqrt(ops.add(variance, self.epsilon))
+        y = ops.multiply(ops.subtract(x, mean), ops.rsqrt(ops.add(variance, self.epsilon)))
         parameter_shape = [1] * (len(shape) + 1)
         parameter_shape[axis : axis + 2] = [self.groups, members]
         if self.gamma is not None:
-            factor = ops.multiply(factor, ops.reshape(ops.cast(self.gamma, x.dtype), parameter_shape))
-        y = ops.multiply(ops.subtract(x, mean), factor)
+            y = ops.multiply(y, ops.reshape(ops.cast(self.gamma, x.dtype), parameter_shape))
         if self.beta is not None:
             y = ops.add(y, ops.reshape(ops.cast(self.beta, x.dtype), parameter_shape))
         return ops.cast(ops.reshape(y, shape), self.compute_dtype)
