@@ -18,6 +18,8 @@ from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.types import is_inexact
 
 COSTLY = (Kind.CONTRACT, Kind.WINDOW, Kind.GATHER, Kind.OPAQUE)
+TRANSCENDENTAL = frozenset("exp expm1 log log1p sigmoid tanh softplus erf sin cos pow".split())
+"""Costly too: kept, they also spare the backward pass the products under them (the gates of an LSTM, say)."""
 Stacks = Callable[[Node], Node]
 Finish = Callable[[Builder, Stacks], Node]
 
@@ -145,11 +147,13 @@ def _backward_outputs(
     def grad(n: Node) -> Node:
         return step.grads[n] if n in step.grads else b.full_like(n, 0)
 
+    xs = [step.grads[n] for n in step.inputs[carries + consts :] if n in step.grads]
+    stacked = {*step.inputs, *step.cts[carries:], *xs}
     return {
         "carries": [grad(n) for n in step.inputs[:carries] if is_inexact(n.dtype)],
         "sums": [step.grads[c] for c, plan in plans.items() if plan is None],
-        "xs": [step.grads[n] for n in step.inputs[carries + consts :] if n in step.grads],
-        "factors": [f for f in factors if f not in step.inputs and f not in step.cts[carries:]],
+        "xs": xs,
+        "factors": [f for f in factors if f not in stacked],
     }
 
 
@@ -163,6 +167,8 @@ def _kept(step: _Step, wanted: Sequence[Node], carries: int, consts: int) -> lis
 
 
 def _is_costly(node: Node) -> bool:
+    if node.op in TRANSCENDENTAL:
+        return True
     return get_op(node.op).kind in COSTLY and not isinstance(node.type, tuple) and node.op != "random_bits"
 
 
@@ -245,7 +251,8 @@ def _collect(
     by_carry = {n: next(items) for n in step.inputs[:carries] if is_inexact(n.dtype)}
     sums = {c: next(items) for c, plan in plans.items() if plan is None}
     by_x = {n: next(items) for n in step.inputs[carries + consts :] if n in step.grads}
-    stacks = {**stacks, **{f: next(items) for f in backward["factors"]}}
+    stacks = {**{step.grads[n]: y for n, y in by_x.items()}, **stacks}
+    stacks |= {f: next(items) for f in backward["factors"]}
     found: list[Node | None] = []
     for n in step.inputs:
         plan = plans.get(n)

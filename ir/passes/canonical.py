@@ -145,6 +145,45 @@ def pointwise_rules() -> list:
     return [Rule("hoist_broadcast", names, _hoist_broadcast), Rule("drop_broadcast", names, _drop_broadcast)]
 
 
+def _zero_pad(n: Node) -> tuple[int, int, int] | None:
+    """(axis, low, high) of a pad with zeros along one axis."""
+    if n.op != "pad" or n.attrs["value"] != 0 or any(n.attrs["interior"]):
+        return None
+    low, high = n.attrs["low"], n.attrs["high"]
+    axes = [a for a in range(len(low)) if low[a] or high[a]]
+    return (axes[0], low[axes[0]], high[axes[0]]) if len(axes) == 1 and min(*low, *high) >= 0 else None
+
+
+@rule("add")
+def sum_of_parts(b: Builder, n: Node) -> Node | None:
+    """pad(x, after) + pad(y, before) = concat(x, y) where the parts touch: what the gradient of a split is."""
+    found = [_zero_pad(i) for i in n.inputs]
+    if None in found or n.inputs[0].shape != n.inputs[1].shape:
+        return None
+    (axis, low, high), (other, low2, high2) = found  # type: ignore[misc]
+    size = n.shape[axis]
+    if axis != other or size not in (high + low2, high2 + low):
+        return None
+    first, second = n.inputs if size == high + low2 else n.inputs[::-1]
+    whole = b.concat(first.inputs[0], second.inputs[0], axis=axis)
+    if whole.shape == n.shape:
+        return whole
+    ends = [min(low, low2), min(high, high2)]
+    edge = [tuple(e if a == axis else 0 for a in range(len(n.shape))) for e in ends]
+    return b.pad(whole, low=edge[0], high=edge[1], interior=(0,) * len(n.shape), value=n.inputs[0].attrs["value"])
+
+
+@rule("concat")
+def concat_of_concat(b: Builder, n: Node) -> Node | None:
+    """One concat instead of nested ones."""
+    if not any(i.op == "concat" and i.attrs["axis"] == n.attrs["axis"] for i in n.inputs):
+        return None
+    flat: list[Node] = []
+    for i in n.inputs:
+        flat += i.inputs if i.op == "concat" and i.attrs["axis"] == n.attrs["axis"] else [i]
+    return b.concat(*flat, axis=n.attrs["axis"])
+
+
 CANONICAL = (
     reshape_of_reshape,
     transpose_of_transpose,
@@ -153,6 +192,8 @@ CANONICAL = (
     cast_to_itself,
     whole_slice,
     concat_of_one,
+    concat_of_concat,
+    sum_of_parts,
     reduce_nothing,
     sum_of_broadcast,
 )

@@ -33,7 +33,7 @@ _CELL_CONFIG = (
 class LSTMCell(RecurrentCell):
     """One step of an LSTM (Hochreiter and Schmidhuber, 1997, with the forget gate of Gers et al., 2000).
 
-    `i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias)`, then `c = f * c + i * g` and `h = o * tanh(c)`, where
+    `i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias)`, then `c = f * c + i * g` and `h = o * tanh(c)`;
     `g` passes through `activation` and the gates through `recurrent_activation`.
 
     Args:
