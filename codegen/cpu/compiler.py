@@ -12,6 +12,7 @@ import functools
 import hashlib
 import linecache
 import os
+import signal
 import struct
 import sys
 import threading
@@ -41,12 +42,33 @@ def _numbered(source: str) -> str:
     return "\n".join(f"{n:4d}  {line}" for n, line in enumerate(source.splitlines(), 1))
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block: an import cut in two cannot be made good in the same process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[Any] = []
+    before = signal.signal(signal.SIGINT, lambda *what: seen.append(what))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+        if seen and callable(before):
+            before(*seen[0])
+
+
 @functools.cache
 def _contexts() -> tuple[Any, Any]:
-    import graphkeras.codegen.cpu.support  # noqa: F401  (registers what kernels use)
-    from numba.core.registry import cpu_target
+    with _without_interrupts():
+        import graphkeras.codegen.cpu.support  # noqa: F401  (registers what kernels use)
+        import numba.core.compiler  # noqa: F401
+        from numba.core.registry import cpu_target
 
-    return cpu_target.typing_context, cpu_target.target_context
+        typing, lowering = cpu_target.typing_context, cpu_target.target_context
+        typing.refresh()
+        lowering.refresh()
+    return typing, lowering
 
 
 @functools.cache
