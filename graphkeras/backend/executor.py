@@ -6,7 +6,6 @@ An executable reads bound arrays and runs any number of steps in one native call
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -128,8 +127,10 @@ cache = _Cache(CACHE_SIZE)
 
 
 def target() -> str:
-    """Where graphs run: "cpu", or "interpret" with GRAPHKERAS_TARGET=interpret."""
-    return os.environ.get("GRAPHKERAS_TARGET", "cpu").lower()
+    """Where graphs run: what GRAPHKERAS_TARGET says, "cpu" by default."""
+    from graphkeras.codegen.flags import TARGET
+
+    return TARGET.value
 
 
 def compile(graph: Graph, donate: Mapping[int, int] | None = None, interpret: bool = False) -> Executable:
@@ -150,7 +151,7 @@ def _make(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
     if where == "interpret":
         return InterpretedExecutable(graph, aliases)
     if where != "cpu":
-        raise ValueError(f"Unknown GRAPHKERAS_TARGET={where!r}. Expected 'cpu' or 'interpret'.")
+        raise NotImplementedError(f"GRAPHKERAS_TARGET={where!r} cannot run models yet. Use 'cpu' or 'interpret'.")
     from graphkeras.codegen.compile import compile_graph
     from graphkeras.codegen.lower import LoweringError
 

@@ -78,6 +78,7 @@ class EpochIterator:
         else:
             self._source = _StreamSource(self.adapter)
         self._execution = steps_per_execution
+        self.checked: set[int] = set()  # programs that have looked through the arrays
         self._step = 0
         self.exhausted = False  # the last epoch ended because there was no more data
 

@@ -86,7 +86,7 @@ def run_epoch(
             if called:
                 begin(work.begin)
             for segment in work.segments:
-                program = _run(model, mode, segment, chunks, predictions)
+                program = _run(model, mode, segment, chunks, batches.checked, predictions)
             if called:
                 last = work.begin + limit - 1 if every else work.end
                 end(last, program.logs(model) if predictions is None else {"outputs": predictions.latest()})
@@ -98,9 +98,14 @@ def run_epoch(
     return {} if program is None or predictions is not None else program.logs(model)
 
 
-def _run(model: Any, mode: str, segment: Segment, chunks: Chunks, predictions: Predictions | None) -> Any:
-    """Run one segment; returns its program."""
+def _run(
+    model: Any, mode: str, segment: Segment, chunks: Chunks, checked: set[int], predictions: Predictions | None
+) -> Any:
+    """Run one segment; returns its program. `checked`: programs that have seen the whole arrays of this data set."""
     program = model._step_program(mode, segment.data, segment.rows)
+    if segment.rows is None or id(program) not in checked:
+        program.check(segment.arrays)
+        checked.add(id(program))
     arrays = segment.arrays if predictions is None else predictions.inputs(program, segment)
     start = time.perf_counter()
     program.run(arrays, segment.steps)

@@ -10,6 +10,13 @@ from graphkeras.trainers.programs import Programs
 from graphkeras.utils.python_utils import pythonify_logs
 
 
+def run_batch(program: Any, batch: Any) -> None:
+    """Check and run one batch."""
+    arrays = [leaf for leaf in tree.flatten(batch) if leaf is not None]
+    program.check(arrays)
+    program.run(arrays)
+
+
 class OnBatch(Programs):
     """What `Trainer` inherits to run single batches."""
 
@@ -38,7 +45,7 @@ class OnBatch(Programs):
         batch = self._standard_batch(x)
         self._symbolic_build(batch, "predict")
         program = self._step_program("predict", batch)
-        program.run([leaf for leaf in tree.flatten(batch) if leaf is not None])
+        run_batch(program, batch)
         return program.outputs()
 
     def _on_batch(self, mode: str, x: Any, y: Any, sample_weight: Any, return_dict: bool) -> Any:
@@ -48,7 +55,7 @@ class OnBatch(Programs):
             self._symbolic_build(batch, mode)
         self.reset_metrics()
         program = self._step_program(mode, batch)
-        program.run([leaf for leaf in tree.flatten(batch) if leaf is not None])
+        run_batch(program, batch)
         logs = pythonify_logs(program.logs(self))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -83,7 +90,7 @@ class OnBatch(Programs):
                 )
                 self._symbolic_build(batch, mode)
                 program = self._step_program(mode, batch)
-                program.run([leaf for leaf in tree.flatten(batch) if leaf is not None])
+                run_batch(program, batch)
                 return program.outputs() if mode == "predict" else program.logs(self)
 
             setattr(self, name, run_one)

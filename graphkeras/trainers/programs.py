@@ -191,6 +191,7 @@ class FastPredict:
     def __init__(self, program: StepProgram, batch: np.ndarray) -> None:
         self.executable = program.executable
         self.lock = program.executable.lock
+        self.checks = program.index_checks
         self.variables = program.variables
         self.input = np.empty(batch.shape, batch.dtype)
         self.output = np.empty(program.prediction.shape, numpy_dtype(program.prediction.dtype))
@@ -199,6 +200,8 @@ class FastPredict:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         with self.lock:
             np.copyto(self.input, x)
+            for check in self.checks:
+                check.run([self.input])
             if self.executable.owner is not self or not self._same_values():
                 self._bind()
             self.executable.run(1)

@@ -20,6 +20,7 @@ from graphkeras.core.variable import Variable
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import TensorType, numpy_dtype
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
+from graphkeras.trainers.guards import IndexCheck, index_checks
 
 METHODS = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
 
@@ -52,6 +53,13 @@ class StepProgram:
     state_logs: bool  # whether get_metrics_result() gives the logs
     prediction: Any = None  # structure of the predictions, leaves are their types
     result_arrays: list[np.ndarray] = field(default_factory=list)  # outputs that belong to the program
+    index_checks: tuple[IndexCheck, ...] = ()
+    guarded: bool = True  # whether no step can fail on data that `check` has passed
+
+    def check(self, arrays: Sequence[np.ndarray]) -> None:
+        """Refuse data with indices out of range, before they spoil a step."""
+        for check in self.index_checks:
+            check.run(arrays)
 
     def run(self, arrays: Sequence[np.ndarray], steps: int = 1) -> None:
         """Run `steps` steps on the data inputs `arrays` (the explicit inputs of the graph, in order)."""
@@ -65,10 +73,26 @@ class StepProgram:
             self.executable.owner = self
             self.executable.bind(inputs, outputs)
             try:
-                self.executable.run(steps)
+                if self.guarded:
+                    self.executable.run(steps)
+                else:
+                    self._run_guarded([inputs[i] for i in self.aliases.values()], steps)
             finally:
                 del inputs, outputs
                 self.executable.release()
+
+    def _run_guarded(self, state: Sequence[np.ndarray], steps: int) -> None:
+        """Run; after an error the state is that of the last whole step: it is put back and the steps are run singly."""
+        saved = [a.copy() for a in state]
+        try:
+            self.executable.run(steps)
+            return
+        except Exception:
+            _restore(state, saved)
+            if steps == 1:
+                raise
+        for _ in range(steps):
+            self._run_guarded(state, 1)
 
     def logs(self, model: Any) -> dict[str, Any]:
         """What the last step reported."""
@@ -82,12 +106,20 @@ class StepProgram:
         return tree.pack_sequence_as(self.prediction, [a.copy() for a in self.result_arrays[:count]])
 
 
+def _restore(state: Sequence[np.ndarray], saved: Sequence[np.ndarray]) -> None:
+    for array, old in zip(state, saved, strict=True):
+        array[...] = old
+
+
 class EagerStep:
     """A step as plain Python on concrete tensors, for `run_eagerly`: the same interface as StepProgram."""
 
     def __init__(self, model: Any, mode: str, data: Any) -> None:
         self.model, self.method, self.data = model, getattr(model, METHODS[mode]), data
         self.result: Any = None
+
+    def check(self, arrays: Sequence[np.ndarray]) -> None:
+        """Eager ops check their indices themselves."""
 
     def run(self, arrays: Sequence[np.ndarray], steps: int = 1) -> None:
         leaves = iter(arrays)
@@ -273,7 +305,10 @@ class _Tracer:
             if i not in aliases
         ]
         logs = dict(zip(self.extra, own[len(own) - len(self.extra) :], strict=True))
+        checks, covered = index_checks(graph, sum(leaf is not None for leaf in tree.flatten(self.data)))
         return StepProgram(
+            index_checks=checks,
+            guarded=covered,
             executable=executor.compile(graph, aliases, interpret=interpret),
             variables=variables,
             written=frozenset(i for i, v in enumerate(variables) if v in writes),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -316,6 +319,51 @@ def test_keyboard_interrupt_leaves_a_usable_model(target):
     np.testing.assert_allclose(model.get_weights()[0], kernel, rtol=1e-4, atol=1e-5)
     assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
     assert model.predict(x, verbose=0).shape == (50, 1)
+
+
+def test_ctrl_c_is_noticed_during_native_runs(monkeypatch):
+    monkeypatch.setenv("GRAPHKERAS_TARGET", "cpu")
+    x, y = data(4000)
+    model = linear(optimizer=keras.optimizers.SGD(1e-3))
+    model.fit(x, y, batch_size=10, verbose=0)
+    before = int(model.optimizer.iterations)
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, batch_size=10, epochs=10**6, verbose=0)
+    assert time.monotonic() - start < 30
+    assert int(model.optimizer.iterations) > before
+    assert np.isfinite(model.evaluate(x, y, verbose=0))
+    assert len(model.fit(x, y, verbose=0).history["loss"]) == 1
+
+
+def embedding(computed):
+    inputs = keras.Input((4,), dtype="int32")
+    table = keras.layers.Embedding(10, 3, embeddings_initializer="ones")
+    h = keras.layers.Flatten()(table(inputs + 0 * inputs if computed else inputs))
+    model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(h))
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    return model
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_index_out_of_range_spoils_no_weights(target, computed):
+    """Indices that are data are checked beforehand; after a failing step with computed ones the state is put back."""
+    x = np.random.default_rng(0).integers(0, 10, (40, 4)).astype("int32")
+    y = x.sum(1, keepdims=True).astype("float32")
+    model = embedding(computed)
+    start = model.get_weights()
+    if computed:
+        model.fit(x[:20], y[:20], batch_size=10, shuffle=False, verbose=0)
+    expected = model.get_weights()
+    model.set_weights(start)
+    x[25, 2] = 99
+    with pytest.raises((ValueError, IndexError, RuntimeError), match="99"):
+        model.fit(x, y, batch_size=10, shuffle=False, verbose=0)
+    for found, wanted in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    assert np.isfinite(model.fit(x[:20], y[:20], verbose=0).history["loss"][0])
 
 
 def test_error_in_the_middle_of_an_epoch(target):
