@@ -400,25 +400,6 @@ class Layer(LayerDtypes, LayerState, Operation):
         """The computation. To be implemented by subclasses."""
         raise NotImplementedError(f"Layer {type(self).__name__} does not have a `call` method implemented.")
 
-    # -- quantization ------------------------------------------------------------------------------
-    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
-        """Replace the layer's matrix by integers; for layers that can do so."""
-        raise NotImplementedError(
-            f"Layer {type(self).__name__} has no `quantize()` method implemented: '{self.name}' stays as it is."
-        )
-
-    def quantized_build(self, input_shape: Any, mode: str) -> None:
-        """Create the variables of the quantized layer."""
-        raise NotImplementedError(f"Layer {type(self).__name__} has no `quantized_build()` method implemented.")
-
-    def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
-        """The computation of the quantized layer: `call`, which turns integers back into floats where it reads them."""
-        return self.call(*args, **kwargs)
-
-    def rematerialized_call(self, layer_call: Any, *args: Any, **kwargs: Any) -> Any:
-        """The function that stands for `layer_call` under a RematScope: itself, since the compiler plans the memory."""
-        return layer_call
-
     # -- shapes ------------------------------------------------------------------------------------
     @default
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:

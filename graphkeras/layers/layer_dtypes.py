@@ -1,8 +1,8 @@
-"""The dtypes of a layer, as its policy says, and what could change them: quantization."""
+"""The dtypes of a layer, as its policy says, and what changes them: quantization."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 
 class LayerDtypes:
@@ -10,6 +10,7 @@ class LayerDtypes:
 
     name: str
     path: Any
+    call: Any
     _dtype_policy: Any
 
     @property
@@ -57,21 +58,16 @@ class LayerDtypes:
         return self.compute_dtype
 
     # -- quantization ------------------------------------------------------------------------------
-    # Quantized layers are not part of graphkeras. The hooks are there for layers that bring their own.
     def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
-        """Not available: no layer of graphkeras quantizes its weights."""
-        self._not_quantized("quantize")
+        """Replace the layer's matrix by integers; for layers that can do so."""
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} has no `quantize()` method implemented: '{self.name}' stays as it is."
+        )
 
-    def quantized_build(self, input_shape: Any, mode: Any) -> None:
-        """To be overridden by layers with quantized weights."""
-        self._not_quantized("quantized_build")
+    def quantized_build(self, input_shape: Any, mode: str) -> None:
+        """Create the variables of the quantized layer."""
+        raise NotImplementedError(f"Layer {type(self).__name__} has no `quantized_build()` method implemented.")
 
     def quantized_call(self, *args: Any, **kwargs: Any) -> Any:
-        """To be overridden by layers with quantized weights."""
-        self._not_quantized("quantized_call")
-
-    def _not_quantized(self, method: str) -> NoReturn:
-        raise NotImplementedError(
-            f"Layer {type(self).__name__} ('{self.name}') does not have a `{method}` method implemented: "
-            "graphkeras has no quantized layers. Use dtype='mixed_bfloat16' for smaller and faster computations."
-        )
+        """The computation of the quantized layer: `call`, which turns integers back into floats where it reads them."""
+        return self.call(*args, **kwargs)

@@ -177,5 +177,3 @@ def test_what_is_not_available_says_so():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     with pytest.raises(NotImplementedError, match="another framework"):
         model.export("somewhere")
-    with pytest.raises(NotImplementedError, match="quantize"):
-        model.quantize("int8")
