@@ -39,7 +39,9 @@ def to_tensor(x: Any, dtype: str | None = None) -> Tensor:
     if isinstance(x, (np.ndarray, np.generic)):
         return _from_array(np.asarray(x), dtype)
     if isinstance(x, PYTHON_NUMBERS):
-        return Tensor(np.array(x).astype(numpy_dtype(dtype or result_type(type(x)))))
+        array = np.array(x)
+        wide = dtype is None and array.dtype == np.int64 and not -(2**31) <= x < 2**31  # type: ignore[operator]
+        return Tensor(array if wide else array.astype(numpy_dtype(dtype or result_type(type(x)))))
     if x is None:
         raise ValueError("expected a tensor, array, number or list; received None")
     if isinstance(x, (list, tuple)):
@@ -60,6 +62,10 @@ def _from_array(array: np.ndarray, dtype: str | None) -> Tensor:
             "first (StringLookup, TextVectorization) and make ragged lists rectangular (pad_sequences)"
         )
     wanted = numpy_dtype(dtype or array_dtype(array.dtype))
+    if dtype is None and array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.size:
+        limits = np.iinfo(wanted)
+        if array.min() < limits.min or array.max() > limits.max:
+            return Tensor(array)  # cutting ids or hashes to 32 bits would change them
     return Tensor(array if array.dtype == wanted else array.astype(wanted))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from graphkeras.ops.base import (
     reshape_to,
     to_tensor,
 )
+
+if TYPE_CHECKING:
+    from graphkeras.core.variable import Variable
 
 
 # -- structures --------------------------------------------------------------------------------------
@@ -61,19 +64,43 @@ def _like(result: Structure, expected: list[TensorType], what: str) -> list[Tens
     return [cast_to(t, want.dtype) for t, want in zip(result.tensors, expected, strict=True)]
 
 
-class Body:
-    """A function traced on inputs of given types; `captures` are the outer tensors it uses."""
+class BodyTrace(Trace):
+    """A trace in which variables may be assigned: `Body` hands their values on from round to round."""
 
-    def __init__(self, fn: Callable[..., Any], types: Sequence[TensorType]) -> None:
-        with Trace() as trace:
-            inputs = [trace.input(t) for t in types]
-            self.results: list[Tensor] = fn(*inputs)
-            self.outputs = [trace.lift(r) for r in self.results]
+    def write(self, variable: Variable, value: Tensor) -> None:
+        self.values[variable] = value
+
+
+class Body:
+    """A function traced on inputs of given types; `captures` are the outer tensors it uses.
+
+    variables: those that the function assigns; their values are inputs from place `at` on, and outputs behind the
+        first `keep` results. `written` names assigned variables that were not among them.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        types: Sequence[TensorType],
+        variables: Sequence[Variable] = (),
+        at: int = 0,
+        keep: int | None = None,
+    ) -> None:
+        with BodyTrace() as trace:
+            inputs = [trace.input(t) for t in (*types[:at], *map_types(variables), *types[at:])]
+            end = at + len(variables)
+            trace.values.update(zip(variables, inputs[at:end], strict=True))
+            results: list[Tensor] = fn(*inputs[:at], *inputs[end:])
+            keep = len(results) if keep is None else keep
+            final = [cast_to(trace.values[v], v.dtype) for v in variables]
+            self.outputs = [trace.lift(r) for r in (*results[:keep], *final, *results[keep:])]
             self.captures = [outer for outer, _ in trace.captures.values()]
             self.nodes = [node for _, node in trace.captures.values()]
             for variable, node in trace.reads.items():  # only without an outer trace, which would have read them
                 self.captures.append(Tensor(variable.numpy()))
                 self.nodes.append(node)
+        known = {id(v) for v in variables}  # `in` a list would compare values
+        self.written = [v for v in trace.writes if id(v) not in known]
         self.trace = trace
         self.inputs = trace.inputs
 
@@ -85,6 +112,35 @@ class Body:
             for i, c in enumerate(consts)
         ]
         return Graph([*self.inputs[:before], *nodes, *self.inputs[before:]], self.outputs, name)
+
+
+def map_types(variables: Sequence[Variable]) -> list[TensorType]:
+    return [TensorType(tuple(v.shape), v.dtype) for v in variables]
+
+
+def _settled(make: Callable[[list[Variable]], list[Body]]) -> tuple[list[Variable], list[Body]]:
+    """Bodies traced until all variables that they assign are known (a second time, if there are any)."""
+    variables: list[Variable] = []
+    while True:
+        bodies = make(variables)
+        new = dict.fromkeys(v for body in bodies for v in body.written)
+        if not new:
+            return variables, bodies
+        variables = [*variables, *new]
+
+
+def _values(variables: Sequence[Variable]) -> list[Tensor]:
+    """What the variables hold in the trace around the body."""
+    trace = current_trace()
+    assert trace is not None
+    return [trace.read(v) for v in variables]
+
+
+def _write(variables: Sequence[Variable], values: Sequence[Tensor]) -> None:
+    trace = current_trace()
+    assert trace is not None
+    for v, value in zip(variables, values, strict=True):
+        trace.write(v, value)
 
 
 def _captures(*bodies: Body) -> list[Tensor]:
@@ -131,7 +187,11 @@ def _branch(index: Tensor, branches: Sequence[Callable[[], Any]], what: str) -> 
         structures.append(Structure(fn()))
         return structures[-1].tensors
 
-    bodies = [Body(lambda fn=fn: run(fn), ()) for fn in branches]
+    def trace_all(variables: list[Variable]) -> list[Body]:
+        structures.clear()
+        return [Body(lambda fn=fn: run(fn), (), variables) for fn in branches]
+
+    variables, bodies = _settled(trace_all)
     first = structures[0]
     for other in structures[1:]:
         tree.assert_same_structure(first.value, other.value)
@@ -141,10 +201,13 @@ def _branch(index: Tensor, branches: Sequence[Callable[[], Any]], what: str) -> 
                 f"{[str(t) for t in first.types]} and {[str(t) for t in other.types]}"
             )
     consts = _captures(*bodies)
-    graphs = tuple(b.graph(f"{what} branch {i}", 0, consts) for i, b in enumerate(bodies))
-    if not first.tensors:
+    graphs = tuple(b.graph(f"{what} branch {i}", len(variables), consts) for i, b in enumerate(bodies))
+    n = len(first.tensors)
+    if not n and not variables:
         return first.value
-    return first.build(_results(apply("cond", index, *consts, branches=graphs)))
+    found = _results(apply("cond", index, *_values(variables), *consts, branches=graphs))
+    _write(variables, found[n:])
+    return first.build(found[:n])
 
 
 # -- loops -------------------------------------------------------------------------------------------
@@ -197,13 +260,20 @@ def _while(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maxim
         after = Structure(_as_arguments(body(*start.build(tensors[:n])), state))
         return [*_like(after, start.types, "while_loop"), *(apply("add", t, 1) for t in tensors[n:])]
 
-    tests, steps = Body(test, types), Body(step, types)
+    count = len(carry)
+    variables, (steps,) = _settled(lambda found: [Body(step, types, found, count)])
+    tests = Body(lambda *tensors: test(*tensors[:count]), [*types, *map_types(variables)])
+    if tests.written:
+        raise ValueError(f"while_loop: the condition assigns variable {tests.written[0].path!r}; only the body may")
     consts = _captures(tests, steps)
+    carries = count + len(variables)
     graphs = {
-        "cond": tests.graph("while condition", len(carry), consts),
-        "body": steps.graph("while body", len(carry), consts),
+        "cond": tests.graph("while condition", carries, consts),
+        "body": steps.graph("while body", carries, consts),
     }
-    return start.build(_results(apply("while", *carry, *consts, carries=len(carry), **graphs))[:n])
+    found = _results(apply("while", *carry, *_values(variables), *consts, carries=carries, **graphs))
+    _write(variables, found[count:])
+    return start.build(found[:n])
 
 
 @keras_op
@@ -270,7 +340,7 @@ def _scan_values(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
         carry = start.build(_like(Structure(carry), start.types, "scan"))
         found.append(Structure(y))
     if not found:
-        _, like, types = _traced_body(f, start, rows)
+        _, _, like, types = _traced_body(f, start, rows)
         return carry, like.build([full_of((0, *t.shape), 0, t.dtype) for t in types])
     if reverse:
         found.reverse()
@@ -280,23 +350,24 @@ def _scan_values(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
 
 def _traced_body(
     f: Callable[[Any, Any], Any], start: Structure, rows: Structure
-) -> tuple[Body, Structure, list[TensorType]]:
+) -> tuple[list[Variable], Body, Structure, list[TensorType]]:
     kept: list[Structure] = []
     n = len(start.tensors)
 
     def body(*tensors: Tensor) -> list[Tensor]:
         carry, y = f(start.build(tensors[:n]), rows.build(tensors[n:]))
         kept.append(Structure(y))
-        return [*_like(Structure(carry), start.types, "scan"), *kept[0].tensors]
+        return [*_like(Structure(carry), start.types, "scan"), *kept[-1].tensors]
 
-    slices = [TensorType(t.shape[1:], t.dtype) for t in rows.tensors]
-    traced = Body(body, [*start.types, *slices])
-    return traced, kept[0], kept[0].types
+    types = [*start.types, *(TensorType(t.shape[1:], t.dtype) for t in rows.tensors)]
+    variables, (traced,) = _settled(lambda found: [Body(body, types, found, n, n)])
+    return variables, traced, kept[-1], kept[-1].types
 
 
 def _scan_traced(f: Callable[[Any, Any], Any], start: Structure, rows: Structure, n: int, reverse: bool) -> Any:
-    body, ys, types = _traced_body(f, start, rows)
-    carries = len(start.tensors)
+    variables, body, ys, types = _traced_body(f, start, rows)
+    own = len(start.tensors)
+    carries = own + len(variables)
     if n == 0:
         return start.build(start.tensors), ys.build([full_of((0, *t.shape), 0, t.dtype) for t in types])
     consts = _captures(body)
@@ -306,6 +377,7 @@ def _scan_traced(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
         apply(
             "scan",
             *start.tensors,
+            *_values(variables),
             *consts,
             *rows.tensors,
             body=body.graph("scan body", carries, consts),
@@ -315,7 +387,8 @@ def _scan_traced(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
             reverse=bool(reverse),
         )
     )
-    return start.build(found[:carries]), ys.build(found[carries:])
+    _write(variables, found[own:carries])
+    return start.build(found[:own]), ys.build(found[carries:])
 
 
 @keras_op

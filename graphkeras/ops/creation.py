@@ -39,10 +39,8 @@ def _dtype(dtype: Any) -> str | None:
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether `x` is a graphkeras tensor (concrete, traced or symbolic)."""
-    from graphkeras.core.keras_tensor import KerasTensor
-
-    return isinstance(x, (Tensor, KerasTensor))
+    """Whether `x` is a graphkeras tensor with values (concrete or traced); variables and KerasTensors are not."""
+    return isinstance(x, Tensor)
 
 
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:

@@ -52,6 +52,10 @@ def _with_gradient(f: Callable[..., Any], given: Structure, kwargs: dict[str, An
         return [*kept[0].tensors, *rows]
 
     body = Body(both, given.types)
+    if body.written:
+        raise ValueError(
+            f"custom_gradient: the function assigns variable {body.written[0].path!r}; return the value instead"
+        )
     count = len(kept[0].tensors)
     values, gradients_ = body.outputs[:count], body.outputs[count:]
     inputs, upstream, consts = body.inputs[:n], body.inputs[n:], body.nodes

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import TensorType
 
-from graphkeras import ops
+from graphkeras import ops, random
 from graphkeras.core.keras_tensor import KerasTensor
+from graphkeras.core.trace import Trace
+from graphkeras.core.variable import Variable
 from tests.frontend.ops_cases import check, gradient, traced
 
 X = np.array([1.0, -2.0, 3.0], dtype="float32")
@@ -74,6 +78,32 @@ def test_scan_without_inputs_and_empty():
     assert ys.shape == (0, 2)
     with pytest.raises(ValueError, match="shapes may not change"):
         ops.scan(lambda c, x: (ops.stack([c, c]), None), ops.array(1.0), X)
+
+
+def test_variables_may_be_assigned_inside():
+    total = Variable(np.zeros((), "float32"))
+    generator = random.SeedGenerator(1)
+
+    def run(x):
+        def step(carry, v):
+            total.assign(total + v)
+            return carry, random.uniform((), seed=generator)
+
+        drawn = ops.scan(step, (), x)[1]
+        ops.cond(x[0] > 0, lambda: total.assign(total * 2.0), lambda: total.assign(total * 1.0))
+        ops.while_loop(lambda i: i < 3, lambda i: (total.assign_add(1.0), i + 1)[1:], (0,))
+        return drawn, ops.identity(1) * total
+
+    with Trace() as trace:
+        drawn, _ = run(trace.input(TensorType((3,), "float32")))
+        graph = trace.finish([drawn, trace.values[total], trace.values[generator.state]])
+    start = {total: total.numpy(), generator.state: generator.state.numpy()}
+    traced_values = evaluate(graph, [X, *(start[v] for v in trace.reads)])
+    eager, _ = run(X)
+    np.testing.assert_array_equal(traced_values[0], eager.numpy())
+    assert len(set(eager.numpy().tolist())) == 3
+    assert float(traced_values[1]) == float(total.numpy()) == (1 - 2 + 3) * 2 + 3
+    assert traced_values[2].tolist() == generator.state.numpy().tolist() == [1, 3]
 
 
 def test_maps_and_associative_scan():
