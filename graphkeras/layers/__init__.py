@@ -275,6 +275,15 @@ from graphkeras.layers.reshaping.up_sampling import (
 from graphkeras.layers.reshaping.up_sampling import (
     UpSampling3D as UpSampling3D,
 )
+from graphkeras.layers.rnn.bidirectional import (
+    Bidirectional as Bidirectional,
+)
+from graphkeras.layers.rnn.gru import (
+    GRU as GRU,
+)
+from graphkeras.layers.rnn.gru import (
+    GRUCell as GRUCell,
+)
 from graphkeras.layers.rnn.lstm import (
     LSTM as LSTM,
 )
@@ -284,8 +293,17 @@ from graphkeras.layers.rnn.lstm import (
 from graphkeras.layers.rnn.rnn import (
     RNN as RNN,
 )
+from graphkeras.layers.rnn.simple_rnn import (
+    SimpleRNN as SimpleRNN,
+)
+from graphkeras.layers.rnn.simple_rnn import (
+    SimpleRNNCell as SimpleRNNCell,
+)
 from graphkeras.layers.rnn.stacked_rnn_cells import (
     StackedRNNCells as StackedRNNCells,
+)
+from graphkeras.layers.rnn.time_distributed import (
+    TimeDistributed as TimeDistributed,
 )
 from graphkeras.saving import deserialize_keras_object, serialize_keras_object
 
