@@ -154,12 +154,3 @@ def dtype_size(dtype: Any) -> int:
     if not digits:
         raise ValueError(f"dtype {name!r} has no fixed size")
     return int(digits)
-
-
-def float_type(*dtypes: Any) -> str:
-    """The promoted dtype if it is inexact, else the default float: what `mean`, `exp` or a division return.
-
-    Integers of 64 bits give the default float too.
-    """
-    name = result_type(*dtypes)
-    return name if name in FLOAT_TYPES or name in COMPLEX_TYPES else result_type(name, float)

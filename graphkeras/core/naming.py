@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import Any
 
-from graphkeras.core.global_state import get_global_attribute, set_global_attribute
+from graphkeras.core.global_state import get_global_attribute
 
 
 def to_snake_case(name: str) -> str:
@@ -37,15 +36,3 @@ def get_uid(prefix: str = "") -> int:
     uids = _uids()
     uids[prefix] += 1
     return uids[prefix]
-
-
-def reset_uids() -> None:
-    """Start all counters anew."""
-    set_global_attribute("object_name_uids", defaultdict(int))
-
-
-def get_object_name(obj: Any) -> str:
-    """The `name` of an object, else the snake-case name of the function or class."""
-    if hasattr(obj, "name"):
-        return obj.name
-    return to_snake_case(obj.__name__ if hasattr(obj, "__name__") else type(obj).__name__)

@@ -17,11 +17,6 @@ class MAP_TO_NONE:
     """Returned by the function given to `traverse` to replace an element by None."""
 
 
-def register_tree_node_class(cls: type) -> type:
-    """Accepted for compatibility: subclasses of list, tuple, dict and set-like classes need no registration."""
-    return cls
-
-
 def is_nested(structure: Any) -> bool:
     """True for a list, tuple, named tuple, dict or deque (also an empty one)."""
     return isinstance(structure, (*_SEQUENCES, dict))

@@ -8,7 +8,6 @@ from typing import Any
 
 from graphkeras.core import tree
 from graphkeras.core.global_state import get_global_attribute, set_global_attribute
-from graphkeras.core.introspect import is_default
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.shapes import standardize_shape
 from graphkeras.core.tensor import Tensor
@@ -128,8 +127,3 @@ def current_call_context() -> CallContext | None:
 
 def set_call_context(context: CallContext | None) -> None:
     set_global_attribute("call_context", context)
-
-
-def has_own(method: Callable[..., Any]) -> bool:
-    """Whether a subclass overrides a method that the base class marks as default."""
-    return not is_default(method)

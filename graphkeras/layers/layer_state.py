@@ -17,7 +17,7 @@ from graphkeras.core.scopes import StatelessScope, get_stateless_scope, in_symbo
 from graphkeras.core.seed_generator import SeedGenerator
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import is_live
-from graphkeras.core.tracking import DoNotTrackScope, Tracker
+from graphkeras.core.tracking import Tracker
 from graphkeras.core.variable import Variable
 
 _LOCKED = (
@@ -402,8 +402,3 @@ def _positional(layer: str, args: Any, shape: Any, initializer: Any, dtype: Any)
             raise ValueError(f"`{name}` was passed both positionally and as a keyword argument.")
         values[name] = value
     return values["shape"], values["initializer"], values["dtype"]
-
-
-def without_tracking() -> DoNotTrackScope:
-    """Context in which attributes are set without being looked at."""
-    return DoNotTrackScope()
