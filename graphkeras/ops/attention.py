@@ -37,8 +37,12 @@ def dot_product_attention(
     k, v = (_repeated_heads(x, q.shape[2], name) for x, name in ((k, "key"), (v, "value")))
     factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     q, k, v = (apply("transpose", x, perm=(0, 2, 1, 3)) for x in (q, k, v))
-    if bias is None and attn_logits_soft_cap is None:
-        extra = () if mask is None else (_allowed(mask, q, k),)
+    if attn_logits_soft_cap is None and (bias is None or mask is None):
+        extra: tuple[Tensor, ...] = ()
+        if mask is not None:
+            extra = (_allowed(mask),)
+        elif bias is not None:
+            extra = (to_tensor(bias, q.dtype),)  # a float mask is added to the scores
         result = apply("attention", q, k, v, *extra, scale=factor, causal=bool(is_causal))
     else:
         result = _explicit(q, k, v, bias, mask, factor, is_causal, attn_logits_soft_cap)
@@ -58,14 +62,14 @@ def _repeated_heads(x: Tensor, heads: int, name: str) -> Tensor:
     return apply("reshape", wide, shape=(b, s, heads, d))
 
 
-def _allowed(mask: Any, q: Tensor, k: Tensor) -> Tensor:
+def _allowed(mask: Any) -> Tensor:
     allowed = cast_to(to_tensor(mask), "bool")
     if len(allowed.shape) != 4:
         raise ValueError(
             "dot_product_attention: argument `mask` must have 4 dimensions (batch, heads, T, S), 1 where it is the "
             f"same for all; received shape {allowed.shape}"
         )
-    return broadcast(allowed, (*q.shape[:3], k.shape[2]))
+    return allowed
 
 
 def _explicit(
@@ -81,7 +85,7 @@ def _explicit(
         scores = apply("add", scores, to_tensor(bias, scores.dtype))
     low = full_of((), 0.7 * -3.4e38 if scores.dtype == "float32" else lowest(scores.dtype), scores.dtype)
     if mask is not None:
-        scores = select(_allowed(mask, q, k), scores, low)
+        scores = select(_allowed(mask), scores, low)
     if causal:
         from graphkeras.ops.creation import _band
 

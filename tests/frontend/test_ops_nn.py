@@ -221,6 +221,8 @@ def test_attention(causal, heads):
     seen = allowed & np.tril(np.ones((3, 3), bool)) if causal else allowed
     want = np.einsum("bnts,bsnh->btnh", softmax(np.where(seen, scores, -1e30)), wide[1])
     check(lambda a, b, c: ops.dot_product_attention(a, b, c, mask=allowed, is_causal=causal), want, q, k, v)
+    bias = np.where(allowed, 0.0, -1e9).astype("float32")
+    check(lambda a, b, c: ops.dot_product_attention(a, b, c, bias, is_causal=causal), want, q, k, v)
     bias = np.zeros((1, 4, 3, 3), "float32")
     check(lambda a, b, c: ops.dot_product_attention(a, b, c, bias, allowed, is_causal=causal), want, q, k, v)
 
