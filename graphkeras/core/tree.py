@@ -69,11 +69,13 @@ def _same_level(a: Any, b: Any) -> bool:
 
 def _mismatch(a: Any, b: Any) -> ValueError:
     kinds = [_kind(s) for s in (a, b)]
-    arity = ""
-    if kinds[0] == kinds[1] and is_nested(a):
-        arity = f" Arity mismatch: expected {len(a)} elements, received {len(b)}."
+    detail = ""
+    if isinstance(a, dict) and isinstance(b, dict):
+        detail = f" Dictionary key mismatch: expected {list(a)}, received {list(b)}."
+    elif kinds[0] == kinds[1] and is_nested(a):
+        detail = f" Node arity mismatch: expected {len(a)} elements, received {len(b)}."
     return ValueError(
-        f"Structures don't have the same nested structure.{arity} Expected {kinds[0]}: {a!r}. "
+        f"Structures don't have the same nested structure.{detail} Expected {kinds[0]}: {a!r}. "
         f"Received {kinds[1]}: {b!r}"
     )
 
