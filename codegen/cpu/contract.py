@@ -159,7 +159,9 @@ def _dot_tile(m: int, n: int, wide: bool) -> tuple[int, int]:
 
 def _rows_per_item(p: Product, mr: int, panels: int) -> int:
     """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
-    chunk = -(-min(p.m, 128) // mr) * mr
+    most = 128 if p.along_columns else 256  # copying a panel across its grain should serve more rows
+    even = -(-p.m // max(1, -(-p.m // most)))
+    chunk = -(-even // mr) * mr
     while chunk > 2 * mr and p.flops > SERIAL and p.batches * panels * -(-p.m // chunk) < 8:
         chunk = -(-chunk // (2 * mr)) * mr
     return max(chunk, mr)
