@@ -10,13 +10,16 @@ from graphkeras.core import config
 from graphkeras.core.tensor import Operators, Tensor
 
 
-def normalize(x: Any, axis: int = -1, order: int | float = 2) -> np.ndarray:
+def normalize(x: Any, axis: int = -1, order: int | float = 2) -> Any:
     """Divide `x` by its norm of the given order along `axis`; vectors of norm 0 stay as they are.
 
     Args:
         x: array-like of any shape.
         axis: axis along which the norm is taken.
         order: order of the norm, > 0; 2 is the Euclidean one.
+
+    Returns:
+        an array, or a tensor if `x` is one.
 
     Example:
 
@@ -28,7 +31,8 @@ def normalize(x: Any, axis: int = -1, order: int | float = 2) -> np.ndarray:
         raise ValueError(f"normalize() needs `order` to be a number > 0. Received: order={order!r}")
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1
-    return array / np.expand_dims(norm, axis)
+    result = array / np.expand_dims(norm, axis)
+    return Tensor(result) if isinstance(x, Operators) else result
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Any:

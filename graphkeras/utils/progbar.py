@@ -48,8 +48,8 @@ class Progbar:
     ) -> None:
         if stateful_metrics is not None and stateless_metrics is not None:
             raise ValueError(
-                "Progbar takes `stateful_metrics` (all others are averaged) or `stateless_metrics` (all others are "
-                "shown as given), not both. "
+                "Only one of `stateful_metrics` (all others are averaged) and `stateless_metrics` (all others are "
+                "shown as given) can be provided, not both. "
                 f"Received: stateful_metrics={stateful_metrics}, stateless_metrics={stateless_metrics}"
             )
         self.target = target
