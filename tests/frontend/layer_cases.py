@@ -22,6 +22,7 @@ CASES: list[tuple[str, dict[str, Any], tuple[tuple[int, ...], ...]]] = [
     ("LeakyReLU", {}, ((2, 9),)),
     ("ELU", {"alpha": 0.5}, ((2, 9),)),
     ("PReLU", {"shared_axes": [1], "alpha_initializer": "ones"}, ((2, 3, 4),)),
+    ("ThresholdedReLU", {"theta": 0.5}, ((2, 9),)),
     ("Softmax", {"axis": [1, 2]}, ((2, 3, 4),)),
     ("Flatten", {"data_format": "channels_first"}, ((2, 3, 4, 5),)),
     ("Reshape", {"target_shape": (-1, 2)}, ((2, 3, 4),)),

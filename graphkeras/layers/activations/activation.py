@@ -116,6 +116,35 @@ class LeakyReLU(ConfiguredLayer):
         return activations.leaky_relu(inputs, negative_slope=self.negative_slope)
 
 
+class ThresholdedReLU(ConfiguredLayer):
+    """`x` where `x > theta`, 0 elsewhere. A layer of older programs; `ReLU(threshold=theta)` does the same.
+
+    Args:
+        theta: the threshold, not negative.
+
+    Raises:
+        ValueError: for a negative threshold.
+
+    Example:
+        >>> import numpy as np
+        >>> from graphkeras import layers
+        >>> layers.ThresholdedReLU(1.0)(np.array([0.5, 1.0, 2.0], "float32")).tolist()
+        [0.0, 0.0, 2.0]
+    """
+
+    CONFIG = ("theta",)
+
+    def __init__(self, theta: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _not_negative(theta, "theta", "ThresholdedReLU")
+        self.store(theta=float(theta))
+        self.supports_masking = True
+        self._build_at_init()
+
+    def call(self, inputs: Any) -> Any:
+        return ops.where(ops.greater(inputs, self.theta), inputs, 0)
+
+
 class ELU(ConfiguredLayer):
     """`x` where positive, `alpha * (exp(x) - 1)` elsewhere.
 
