@@ -100,8 +100,8 @@ def get_array(group: Any, path: str) -> np.ndarray:
     stored = dataset.id.get_storage_size()
     if declared > _FLOOR and declared > _MAX_EXPANSION * stored:
         raise ValueError(
-            f"Not allowed: H5 dataset '{path}' declares {declared} bytes but only {stored} are stored on disk; refusing "
-            "to load a potential decompression/shape bomb."
+            f"Not allowed: H5 dataset '{path}' declares {declared} bytes but only {stored} are stored on disk; "
+            "refusing to load a potential decompression/shape bomb."
         )
     return _with_dtype(np.asarray(dataset[()]), dataset.attrs.get("dtype"))
 

@@ -70,8 +70,8 @@ def _check_save_format(save_format: Any, filepath: Any) -> None:
         return
     if not str(filepath).endswith((".keras", *_H5)):
         raise ValueError(
-            "The `save_format` argument is deprecated in Keras 3. Please remove this argument and pass a file path with "
-            f"either `.keras` or `.h5` extension. Received: save_format={save_format}"
+            "The `save_format` argument is deprecated in Keras 3. Please remove this argument and pass a file path "
+            f"with either `.keras` or `.h5` extension. Received: save_format={save_format}"
         )
     logger.warning("The `save_format` argument is deprecated: the format follows from the file's name.")
 

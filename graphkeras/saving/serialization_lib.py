@@ -321,9 +321,9 @@ def _read_special(kind: str, inner: dict[str, Any], custom: dict[str, Any], safe
     if kind == "lambda":
         if safe_mode:
             raise ValueError(
-                "Requested the deserialization of a Python lambda. It can run any code, so it is refused by default. "
-                "If you trust the file, pass `safe_mode=False` to the loading function or call "
-                "`config.enable_unsafe_deserialization()`."
+                "Requested the deserialization of a Python lambda. This carries a potential risk of arbitrary code "
+                "execution, so it is refused by default. If you trust the file, pass `safe_mode=False` to the loading "
+                "function or call `config.enable_unsafe_deserialization()`."
             )
         return load_function(inner["value"])
     raise TypeError(f"Could not parse config: unknown kind of value '__{kind}__'.")
@@ -406,11 +406,13 @@ def _instantiate(
     with CustomObjectScope(custom), SafeModeScope(safe_mode):
         try:
             instance = cls.from_config(inner)
+        except NotLoadable:
+            raise  # a part of this object: its own message says what to do
         except TypeError as error:
-            raise TypeError(
-                f"{cls} could not be deserialized properly. Members of its config that are objects (layers, models, "
-                "losses ...) must be deserialized in its `from_config()`, and every key of the config must be an "
-                f"argument of `__init__`.\n\nconfig={config}\n\nException encountered: {error}"
+            raise NotLoadable(
+                f"{cls} could not be deserialized properly: {error}\n\nMake sure that components of its config that "
+                "are objects (layers, models, losses ...) are explicitly deserialized in its `from_config()`, and that "
+                f"every key of the config is an argument of `__init__`.\n\nconfig={config}"
             ) from error
         build_config = config.get("build_config")
         if build_config and not instance.built:
@@ -423,9 +425,13 @@ def _instantiate(
     return instance
 
 
-def _not_located(kind: str, name: str, config: dict[str, Any]) -> TypeError:
+class NotLoadable(TypeError):
+    """An object that cannot be made from its config."""
+
+
+def _not_located(kind: str, name: str, config: dict[str, Any]) -> NotLoadable:
     decorate = "class" if kind == "class" else "def"
-    return TypeError(
+    return NotLoadable(
         f"Could not locate {kind} '{name}'. It is neither built in nor registered. Put "
         f"`@register_keras_serializable()` before `{decorate} {name}` and import the module that defines it before "
         f"loading, or pass `custom_objects={{'{name}': {name}}}`. Full object config: {config}"

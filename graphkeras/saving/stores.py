@@ -56,9 +56,6 @@ class Entry:
     def values(self) -> list[np.ndarray]:
         return [self[key] for key in self.keys()]
 
-    def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
-
 
 def _vars_path(path: str) -> str:
     return f"{path}/vars" if path else "vars"
