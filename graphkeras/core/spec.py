@@ -43,7 +43,10 @@ def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         tree.assert_same_structure(a, b)
         return tree.map_structure(_merge, a, b)
     assert first_error is not None
-    raise first_error
+    try:  # unknown extents of two inputs may differ and broadcast: then at least 1 fits
+        return tree.map_structure(_unknown_if_one, _run(fn, args, kwargs, 1))
+    except Exception:
+        raise first_error from None
 
 
 def _run(fn: Callable[..., Any], args: Any, kwargs: Any, fill: int) -> Any:
@@ -78,6 +81,11 @@ def _as_tensor(x: Any) -> Any:
 def _to_spec(x: Any) -> Any:
     x = _as_tensor(x)
     return KerasTensor(x.shape, x.dtype) if isinstance(x, Tensor) else x
+
+
+def _unknown_if_one(x: Any) -> Any:
+    x = _as_tensor(x)
+    return KerasTensor(tuple(None if d == 1 else d for d in x.shape), x.dtype) if isinstance(x, Tensor) else x
 
 
 def _merge(a: Any, b: Any) -> Any:

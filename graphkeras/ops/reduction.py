@@ -307,7 +307,9 @@ def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
     if not isinstance(bins, int) or bins <= 0:
         raise ValueError(f"histogram: argument `bins` must be a positive integer; received {bins!r}")
     if range is not None and (not isinstance(range, tuple) or len(range) != 2 or range[1] < range[0]):
-        raise ValueError(f"histogram: argument `range` must be a tuple (low, high) with low <= high; received {range}")
+        raise ValueError(
+            f"histogram: Argument `range` must be a tuple of two elements (low, high), low <= high; received {range}"
+        )
     from graphkeras.ops.creation import linspace
 
     x = floating(x)

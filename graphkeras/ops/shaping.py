@@ -429,7 +429,9 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
             value=known.reshape(-1)[0].item(),
         )
     if constant_values is not None:
-        raise ValueError(f"pad: argument `constant_values` goes with mode='constant' only; received mode={mode!r}")
+        raise ValueError(
+            f"pad: Argument `constant_values` can only be provided when `mode == 'constant'`; received mode={mode!r}"
+        )
     modes = ("reflect", "symmetric", "edge", "wrap")
     if mode not in modes:
         raise ValueError(f"pad: argument `mode` must be 'constant' or one of {modes}; received {mode!r}")

@@ -50,6 +50,8 @@ def argsort(x: Any, axis: Any = -1) -> Any:
 @keras_op
 def argpartition(x: Any, kth: int, axis: Any = -1) -> Any:
     """Indices with those of the kth smallest elements in front (fully sorted here)."""
+    if not isinstance(kth, (int, np.integer)):
+        raise ValueError(f"argpartition: argument `kth` must be an integer; received {kth!r}")
     return argsort(x, axis)
 
 
@@ -125,7 +127,9 @@ def unique(
     size: cut to, or filled up with fill_value (default: the smallest element) to this length.
     """
     values = need_concrete(to_tensor(x), "unique", "x")
-    found = list(np.unique(values, return_index=True, return_inverse=True, return_counts=True, axis=axis))
+    found = list(
+        np.unique(values, return_index=True, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
+    )
     along = 0 if axis is None else axis % values.ndim
     if size is not None:
         found[0], found[1], found[3] = _sized(found, size, fill_value, along)
