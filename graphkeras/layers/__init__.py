@@ -88,6 +88,7 @@ from graphkeras.layers.reshaping.borders import (
 from graphkeras.layers.reshaping.reshape import Flatten, Permute, RepeatVector, Reshape
 from graphkeras.layers.reshaping.up_sampling import UpSampling1D, UpSampling2D, UpSampling3D
 from graphkeras.layers.rnn.bidirectional import Bidirectional
+from graphkeras.layers.rnn.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from graphkeras.layers.rnn.gru import GRU, GRUCell
 from graphkeras.layers.rnn.lstm import LSTM, LSTMCell
 from graphkeras.layers.rnn.rnn import RNN

@@ -128,7 +128,9 @@ class Bidirectional(Layer):
             half = len(initial_state) // 2
             halves = (initial_state[:half], initial_state[half:])
         directions = (self.forward_layer, self.backward_layer)
-        found = [self._direction(x, sequences, state, mask, training) for x, state in zip(directions, halves, strict=True)]
+        found = [
+            self._direction(x, sequences, state, mask, training) for x, state in zip(directions, halves, strict=True)
+        ]
         states: tuple[Any, ...] = ()
         if self.return_state:
             states = (*found[0][1:], *found[1][1:])
