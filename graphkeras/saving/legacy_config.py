@@ -30,26 +30,18 @@ def decode(value: Any) -> Any:
     return [decode(v) for v in value] if isinstance(value, list) else value
 
 
-def shorten(config: Any) -> Any:
-    """The config of a model as HDF5 files have it: layers and models without modules and build shapes."""
-    if isinstance(config, (list, tuple)):
-        return [shorten(v) for v in config]
-    if not isinstance(config, dict):
+def shorten(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a model or layer as HDF5 files have it: without module and build shapes.
+
+    Only the layers of models are shortened. Operations keep their modules, because they share names with layers.
+    """
+    inner = config["config"]
+    if isinstance(inner, dict) and "layers" in inner:
+        inner = {**inner, "layers": [shorten(layer) for layer in inner["layers"]]}
+    if str(config.get("module")).startswith("keras.src.ops"):
         return config
-    if _is_layer(config):
-        kept = {"class_name": config.get("registered_name") or config["class_name"], "config": config["config"]}
-        config = kept | {k: v for k, v in config.items() if k in ("name", "inbound_nodes")}
-    return {k: shorten(v) for k, v in config.items()}
-
-
-def _is_layer(config: dict[str, Any]) -> bool:
-    """Whether a dict describes a layer or model (operations keep their modules, they share names with layers)."""
-    module = config.get("module")
-    if "class_name" not in config or "module" not in config or not isinstance(config.get("config"), dict):
-        return False
-    return (
-        module in ("keras", "keras.layers", "keras.models", "keras.src.models.functional") or "build_config" in config
-    )
+    kept = {"class_name": config.get("registered_name") or config["class_name"], "config": inner}
+    return kept | {k: v for k, v in config.items() if k in ("name", "inbound_nodes")}
 
 
 def upgrade(config: dict[str, Any], custom_objects: dict[str, Any]) -> dict[str, Any]:
