@@ -25,6 +25,7 @@ def dot_product_attention(
 
     query (batch, T, heads, dim), key and value (batch, S, kv heads, dim): kv heads may divide heads. mask: bool,
     true where attention is allowed, broadcast to (batch, heads, T, S). Returns (batch, T, heads, dim).
+    flash_attention is accepted and ignored: how attention is computed is the compiler's business.
     """
     q, k, v = promote(floating(query), floating(key), floating(value))
     for x, name in ((q, "query"), (k, "key"), (v, "value")):
@@ -32,8 +33,6 @@ def dot_product_attention(
             raise ValueError(
                 f"dot_product_attention: `{name}` must have shape (batch, length, heads, dim); received {x.shape}"
             )
-    if flash_attention and bias is not None:
-        raise ValueError("dot_product_attention: flash attention takes no `bias`; pass flash_attention=False")
     k, v = (_repeated_heads(x, q.shape[2], name) for x, name in ((k, "key"), (v, "value")))
     factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     q, k, v = (apply("transpose", x, perm=(0, 2, 1, 3)) for x in (q, k, v))

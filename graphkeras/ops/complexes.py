@@ -68,7 +68,9 @@ def view_as_complex(x: Any) -> Any:
     """Complex numbers from (..., 2) pairs of real and imaginary parts."""
     x = to_tensor(x)
     if not x.shape or x.shape[-1] != 2:
-        raise ValueError(f"view_as_complex: argument `x` must have 2 as its last dimension; received shape {x.shape}")
+        raise ValueError(
+            f"view_as_complex: Last dimension of input must be size 2 (real, imaginary); received shape {x.shape}"
+        )
     axis = len(x.shape) - 1
     re, im = (reshape_to(part(x, axis, i, i + 1), x.shape[:-1]) for i in (0, 1))
     return apply("complex", re, im)

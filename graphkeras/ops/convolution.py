@@ -164,7 +164,8 @@ def conv_transpose(
     x, w, layout, rank = _prepared(inputs, kernel, data_format, "conv_transpose")
     if x.shape[-1] != w.shape[-1]:
         raise ValueError(
-            f"conv_transpose: kernel.shape[-1] must be the number of channels {x.shape[-1]}; received {w.shape}"
+            f"conv_transpose: the input channels must match the kernel: kernel.shape[-1] must be {x.shape[-1]}; "
+            f"received {w.shape}"
         )
     mode = str(padding).lower()
     if mode not in ("valid", "same"):

@@ -26,7 +26,9 @@ from graphkeras.ops.base import (
 def _complex_pair(x: Any, op: str) -> Tensor:
     """A complex tensor from a (real, imaginary) pair."""
     if not isinstance(x, (tuple, list)) or len(x) != 2:
-        raise ValueError(f"{op}: argument `x` must be a pair (real, imaginary); received {type(x).__name__}")
+        raise ValueError(
+            f"{op}: argument `x` should be a tuple of two tensors (real, imaginary); received {type(x).__name__}"
+        )
     re, im = promote_floating(*x)
     if re.shape != im.shape:
         raise ValueError(

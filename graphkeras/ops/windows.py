@@ -76,7 +76,7 @@ def _block(x: Any, block_size: int, data_format: Any, op: str) -> tuple[Tensor, 
     if len(image.shape) != 4:
         raise ValueError(f"{op}: argument `x` must have 4 dimensions; received shape {image.shape}")
     if not isinstance(block_size, int) or block_size < 2:
-        raise ValueError(f"{op}: argument `block_size` must be an int of at least 2; received {block_size}")
+        raise ValueError(f"{op}: argument `block_size` must be at least 2; received {block_size}")
     return image, block_size, layout
 
 
