@@ -73,7 +73,8 @@ def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: Vie
         ctx.launch(sum_kernel(group, partial, p))
         return
     direct = group.nodes == [group.anchor] and group.anchor.dtype == p.dtype
-    ctx.launch(_Printer(p, shape, a, b).kernel(group, group.epilogue, ctx.output(group.anchor) if direct else None))
+    body, place = (None, ctx.output(group.anchor)) if direct else (group.epilogue, None)
+    ctx.launch(_Printer(p, shape, a, b).kernel(group, body, place))
 
 
 def _free(view: View, *used: Axis) -> list[int]:
@@ -194,34 +195,39 @@ class _Printer:
         return self.parts * self.p.batches * self.row_chunks * self.panels
 
     def kernel(self, group: Group, body: Body | None, direct: View | None) -> Kernel:
-        """direct: the result takes the tiles as they are. Else they pass through private memory and `body`."""
+        """direct: the result takes the tiles as they are. Else (one of the two) they pass through `body`."""
         params = self._params(direct)
         w = self.w
         self._head(group)
         with w.block("def kernel(args, lo, hi)"):
             params.declare(w)
-            if direct is None:
+            if body is not None:
                 body.begin(w, len(params.args))
             with w.block("for item in range(lo, hi)"):
                 self._item(direct is not None)
-                if direct is None:
+                if body is not None:
                     self._store(body, group)
         chunk = items_per_chunk(self.extent, self.p.flops)
         anchor = group.anchor
-        extra = () if direct is not None else body.args
-        moved = sum(x.itemsize * math.prod(x.shape) for x in (self.a, self.b))
+        moved = sum(float(x.itemsize * math.prod(x.shape)) for x in (self.a, self.b))
+        args, reads, writes = params.args, params.reads, params.writes
+        if body is None:
+            moved += anchor.type.nbytes
+        else:
+            args, reads, writes = [*args, *body.args], [*reads, *body.reads], [*writes, *body.writes]
+            moved += body.traffic
         return Kernel(
             f"dot_{self.p.m}x{self.p.n}x{self.p.k}",
             w.text(),
-            (*params.args, *extra),
+            tuple(args),
             max(1, self.extent),
             chunk,
-            (*params.reads, *(() if direct is not None else body.reads)),
-            (*params.writes, *(() if direct is not None else body.writes)),
+            tuple(reads),
+            tuple(writes),
             flops=self.p.flops,
-            nbytes=moved + (anchor.type.nbytes if direct is not None else body.traffic),
+            nbytes=moved,
             nodes=tuple(group.nodes),
-            reason="product" + ("" if direct is not None else " + epilogue"),
+            reason="product" + ("" if body is None else " + epilogue"),
         )
 
     def _head(self, group: Group) -> None:
@@ -263,13 +269,13 @@ class _Printer:
             params.table(f"{letter}_a", [x[1] for x in axes])
         params.table("batch_b", [x[2] for x in p.batch])
         step = p.columns[0][1] if p.columns else 1
-        (params.literal if step == 1 else params.int)("b_step", step)
+        (params.literal if step == 1 else params.word)("b_step", step)
         for i, axis in enumerate(p.depth or [(1, 0, 0)]):
-            (params.literal if axis[2] == 1 else params.int)(f"k_b{i}", axis[2])
+            (params.literal if axis[2] == 1 else params.word)(f"k_b{i}", axis[2])
         if s.kblock < 1 << 40:
-            (params.int if self.parts > 1 else params.literal)("k_block", s.kblock)
+            (params.word if self.parts > 1 else params.literal)("k_block", s.kblock)
         if self.parts > 1:
-            params.int("batches", p.batches)
+            params.word("batches", p.batches)
         return params
 
     def _item(self, direct: bool) -> None:

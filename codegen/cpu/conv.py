@@ -344,14 +344,14 @@ class WindowPrinter:
         params.ints(all_images=c.images, images_per_item=self.images, rows_per_item=self.rows, bands=self.bands)
         params.ints(count0=first.count, pixels_of_row=math.prod(a.count for a in rest), image_step=steps[-1])
         params.ints(x_row=first.stride * steps[0], y_row=first.step * line, y_image=first.extent * line)
-        params.int("columns", self.columns)
+        params.word("columns", self.columns)
         if not c.depthwise:
             params.ints(groups=c.groups, cin=c.cin)
         nest = self._nest()
         for i, (n, a, b) in enumerate(nest):
-            (params.literal if n <= 16 and i == len(nest) - 1 else params.int)(f"k_n{i}", n)
-            (params.literal if a == 1 else params.int)(f"k_a{i}", a)
-            params.int(f"k_b{i}", b)
+            (params.literal if n <= 16 and i == len(nest) - 1 else params.word)(f"k_n{i}", n)
+            (params.literal if a == 1 else params.word)(f"k_a{i}", a)
+            params.word(f"k_b{i}", b)
         return params
 
     def _piece_params(self, params: Params, steps: Sequence[int]) -> None:

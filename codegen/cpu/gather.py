@@ -70,9 +70,9 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     params.target("y", y)
     if mode == "check":
         params.source("status", View(ctx.status, "int64", (4,), (1,)))
-        params.int("node", node.id)
+        params.word("node", node.id)
     params.ints(count=count, extent=extent)
-    (params.literal if inner < 64 else params.int)("inner", inner)
+    (params.literal if inner < 64 else params.word)("inner", inner)
     report = ["    set_status(status, 1, node, int64(indices[item % count]), extent)"] if mode == "check" else []
     missing = [
         "if not inside:",
@@ -111,7 +111,7 @@ def lower_take_along_axis(ctx: Lowering, group: Group) -> None:
     params.target("y", y)
     params.source("status", View(ctx.status, "int64", (4,), (1,)))
     params.ints(node=node.id, count=count, extent=extent)
-    (params.literal if inner < 64 else params.int)("inner", inner)
+    (params.literal if inner < 64 else params.word)("inner", inner)
     body = [
         "for item in range(lo, hi):",
         "    for j in range(inner):",
@@ -326,11 +326,11 @@ def lower_pad(ctx: Lowering, group: Group) -> None:
     params = Params()
     params.target("y", y)
     if node.dtype in HALF or node.dtype.startswith("float"):
-        params.float("value", float(value))
+        params.real("value", float(value))
         wide = "float32" if node.dtype in HALF else node.dtype
         cast = f"{wide}(value)" if node.dtype not in HALF else f"float32_to_{node.dtype}(float32(value))"
     else:
-        params.int("value", int(value.real if isinstance(value, complex) else value))
+        params.word("value", int(value.real if isinstance(value, complex) else value))
         cast = f"{'uint8' if node.dtype == 'bool' else y.dtype}(value)"
     if size != math.prod(x.shape):
         body = [f"filler = {cast}", "for i in range(lo, hi):", "    y[i] = filler"]

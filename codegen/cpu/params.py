@@ -34,17 +34,17 @@ class Params:
         self._lines.append(f"{name} = ptr_{dtype}(args, {len(self.args)})")
         self.args.append(Scratch(max(64, count * numpy_dtype(dtype).itemsize)))
 
-    def int(self, name: str, value: int) -> None:
+    def word(self, name: str, value: int) -> None:
         self._lines.append(f"{name} = int_arg(args, {len(self.args)})")
         self.args.append(Int(int(value)))
 
-    def float(self, name: str, value: float) -> None:
+    def real(self, name: str, value: float) -> None:
         self._lines.append(f"{name} = float_arg(args, {len(self.args)})")
         self.args.append(Float(value))
 
     def ints(self, **values: int) -> None:
         for name, value in values.items():
-            self.int(name, value)
+            self.word(name, value)
 
     def literal(self, name: str, value: int) -> None:
         self._lines.append(f"{name} = {int(value)}")
@@ -57,7 +57,7 @@ class Params:
         """Several integers `stem0`, `stem1` ...; returns the names."""
         names = [f"{stem}{i}" for i in range(len(values))]
         for name, value in zip(names, values, strict=True):
-            self.int(name, value)
+            self.word(name, value)
         return names
 
     def declare(self, w: Writer) -> None:

@@ -55,10 +55,10 @@ class Pool:
         params.table("big", self.big)
         params.table("small", self.small)
         for i, (k, s) in enumerate(zip(self.window, self.strides, strict=True)):
-            params.int(f"window{i}", k)
+            params.word(f"window{i}", k)
             params.literal(f"stride{i}", s)
         params.table("low", self.low)
-        (params.literal if self.channels < 64 else params.int)("channels", self.channels)
+        (params.literal if self.channels < 64 else params.word)("channels", self.channels)
 
 
 def _operand(ctx: Lowering, node: Node, which: int) -> View:
@@ -231,7 +231,7 @@ def lower_pool_max_grad(ctx: Lowering, group: Group) -> None:
     params.target("dx", dx)
     params.scratch("free", p.channels, "int32")
     p.declare(params)
-    params.int("image_size", math.prod(x.shape[1:]))
+    params.word("image_size", math.prod(x.shape[1:]))
     lines = _first_maxima(p, dx.dtype)
     head = f"""Gradient of the maximum over windows of {p.window} with strides {p.strides}, {dx.dtype}: to the first tap
     that holds the maximum. One item is one image, because windows may overlap."""

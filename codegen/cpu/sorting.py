@@ -35,8 +35,8 @@ def lower_cumulative(ctx: Lowering, group: Group) -> None:
     params = Params()
     params.source("x", x)
     params.target("y", y)
-    params.int("n", n)
-    (params.literal if inner == 1 else params.int)("inner", inner)
+    params.word("n", n)
+    (params.literal if inner == 1 else params.word)("inner", inner)
     where = "n - 1 - i" if node.attrs["reverse"] else "i"
     body = [
         "for item in range(lo, hi):",
@@ -98,7 +98,9 @@ def _sort_kernel(
     """Sort lines of the input and store the first entries of each line's values, places, or both."""
     x = _source(ctx, node)
     outer, n, inner = split(x.shape, axis)
-    keep = (values or places).shape[axis]
+    stored = values if values is not None else places
+    assert stored is not None
+    keep = stored.shape[axis]
     if not outer * inner * keep:
         return
     params = Params()
@@ -113,7 +115,7 @@ def _sort_kernel(
     for name in ("order", "other_order"):
         params.scratch(name, n, "int64")
     params.ints(n=n, keep=keep)
-    (params.literal if inner == 1 else params.int)("inner", inner)
+    (params.literal if inner == 1 else params.word)("inner", inner)
     entry = "n - 1 - i" if descending else "i"
     body = [
         "for item in range(lo, hi):",
