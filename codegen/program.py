@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import cache, plan_codes, runner
 from graphkeras.codegen.cpu.adapt import ThreadChoice
 from graphkeras.codegen.kernel import Buffer, Instruction, Kernel, Where
@@ -328,6 +329,11 @@ class Program:
     def keep_profile(self) -> None:
         """Measure every run from now on; costs some 50 ns per kernel."""
         self._use_ticks(np.zeros(len(self._rows), np.int64))
+
+    def stop_profile(self) -> None:
+        """Measure no longer, unless GRAPHKERAS_DEBUG asks for it."""
+        if flags.DEBUG.value < 2:
+            self._use_ticks(None)
 
     def measured(self) -> list[float]:
         """Seconds per step in each of `kernels_run` since `keep_profile` (0 before)."""

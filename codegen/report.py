@@ -13,7 +13,8 @@ import numpy as np
 from graphkeras.codegen import flags
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
-from graphkeras.ir.node import Node
+from graphkeras.ir.node import Node, Origin
+from graphkeras.ir.op import Kind, get_op
 
 _numbers = itertools.count()
 
@@ -41,6 +42,24 @@ def timings(program: Program) -> str:
         rate = [f"{amount / seconds / 1e9:.1f}" if seconds else "-" for amount in (kernel.nbytes, kernel.flops)]
         rows.append((kernel.name, f"{seconds * 1e6:.2f}", *rate, _short(layers, 60)))
     return f"{program.name}: {sum(measured) * 1e6:.1f} µs a step in kernels\n{_table(rows)}"
+
+
+def kernel_rows(program: Program, seconds: Sequence[float]) -> list[tuple[Any, ...]]:
+    """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals) of each kernel, in order.
+
+    A kernel belongs to the layer of the node it is built around: its product or reduction, else its last node.
+    """
+    reasons = {n: g.refusals for g in program.groups for n in g.nodes}
+    rows = []
+    for kernel, time in zip(program.kernels_run, seconds, strict=True):
+        nodes = kernel.nodes
+        heavy = next((n for n in nodes if get_op(n.op).kind not in (Kind.POINTWISE, Kind.VIEW)), None)
+        main = heavy.origin if heavy is not None else nodes[-1].origin if nodes else Origin("copies")
+        layers = tuple(dict.fromkeys(n.origin.layer for n in nodes))
+        refusals = tuple(dict.fromkeys(reason for n in nodes for _, reason in reasons.get(n, ())))
+        row = (kernel.name, time, kernel.flops, kernel.nbytes, max(1, len(nodes)), layers, refusals)
+        rows.append((main.layer or "step", main.phase, *row))
+    return rows
 
 
 def compiled(program: Program, graph: Graph, seconds: float) -> None:

@@ -20,6 +20,7 @@ from graphkeras.ir.node import attr_key
 from graphkeras.ir.types import numpy_dtype
 
 CACHE_SIZE = 128
+PROFILED_STEPS = 64  # steps of a program whose kernels are timed (some 50 ns a kernel)
 Arrays = Sequence[np.ndarray]
 
 
@@ -83,6 +84,9 @@ class NativeExecutable:
         self.lock = threading.RLock()
         self.owner: Any = None
         self._bound: tuple[Arrays, Arrays] = ((), ())
+        self.steps_done = 0
+        self._times: list[float] | None = None
+        program.keep_profile()
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> None:
         # The program keeps addresses only: a reference kept there would make a variable copy itself before each run.
@@ -91,9 +95,24 @@ class NativeExecutable:
 
     def run(self, steps: int = 1) -> None:
         self.program.run(steps)
+        self.steps_done += steps
+        if self._times is None and self.steps_done >= PROFILED_STEPS:
+            self._times = self.program.measured()
+            self.program.stop_profile()
 
     def release(self) -> None:
         self._bound = ((), ())
+
+    @property
+    def arena_nbytes(self) -> int:
+        """Temporary memory of one run, in bytes."""
+        return self.program.arena_nbytes
+
+    def kernel_rows(self) -> list[tuple[Any, ...]]:
+        """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals) of each kernel, in order."""
+        from graphkeras.codegen.report import kernel_rows
+
+        return kernel_rows(self.program, self._times if self._times is not None else self.program.measured())
 
 
 class _Cache:

@@ -197,7 +197,8 @@ class _Tracer:
 
     # -- recording ---------------------------------------------------------------------------------
     def record(self) -> None:
-        batch = self._batch()
+        with origin(layer="batch"):
+            batch = self._batch()
         step = getattr(self.model, METHODS[self.mode])
         result = step(batch)
         if self.mode == "predict":

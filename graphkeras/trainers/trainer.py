@@ -14,6 +14,7 @@ from graphkeras.core import config, tree
 from graphkeras.core.dtypes import is_float_dtype
 from graphkeras.core.scopes import StatelessScope
 from graphkeras.core.tape import GradientTape
+from graphkeras.core.trace import origin
 from graphkeras.trainers import loop
 from graphkeras.trainers.checks import check_arrays
 from graphkeras.trainers.compilation import Compilation
@@ -23,13 +24,14 @@ from graphkeras.trainers.data_adapters import SHUFFLE_DEFAULT
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.data_adapters.array_data_adapter import train_validation_split
 from graphkeras.trainers.epoch_iterator import EpochIterator
+from graphkeras.trainers.explain import Explain
 from graphkeras.trainers.on_batch import OnBatch
 from graphkeras.trainers.step import UnbatchedOutput
 
 FAST_ROWS = 32  # predict() of at most so many rows takes the short way
 
 
-class Trainer(Compilation, OnBatch):
+class Trainer(Compilation, OnBatch, Explain):
     """Training, evaluation and prediction with compiled steps."""
 
     def __init__(self) -> None:
@@ -129,9 +131,9 @@ class Trainer(Compilation, OnBatch):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """`compute_loss`, also for overrides that were written without the `training` argument."""
-        if self._compute_loss_has_training_arg:
-            return self.compute_loss(x, y, y_pred, sample_weight, training=training)
-        return self.compute_loss(x, y, y_pred, sample_weight)
+        more = {"training": training} if self._compute_loss_has_training_arg else {}
+        with origin(layer="loss"):
+            return self.compute_loss(x, y, y_pred, sample_weight, **more)
 
     def stateless_compute_loss(
         self,
@@ -158,7 +160,8 @@ class Trainer(Compilation, OnBatch):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics and return the results of all metrics; the result is what callbacks see."""
         if self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred, sample_weight)
+            with origin(layer="metrics"):
+                self._compile_metrics.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -199,7 +202,8 @@ class Trainer(Compilation, OnBatch):
     def _track_loss(self, loss: Any, x: Any) -> None:
         if self._loss_tracker is not None:
             rows = next(i.shape[0] for i in tree.flatten(x) if i is not None)
-            self._loss_tracker.update_state(loss, sample_weight=rows)
+            with origin(layer="metrics"):
+                self._loss_tracker.update_state(loss, sample_weight=rows)
 
     # -- whole runs --------------------------------------------------------------------------------
     def fit(

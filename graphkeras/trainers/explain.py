@@ -1,0 +1,151 @@
+"""`model.explain()` and `model.profile()`: layers, the kernels they became, and where the time of a step goes.
+
+Every compiled step times its kernels during its first runs, so looking costs no further training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from graphkeras.trainers.step import StepProgram
+
+
+WIDTH = 108  # of the tables, also where the terminal is narrower
+
+
+class KernelRow(NamedTuple):
+    """One kernel of a step: time in seconds, work in flops and bytes, what it computes and for which layers."""
+
+    layer: str
+    phase: str
+    kernel: str
+    seconds: float
+    flops: float
+    nbytes: float
+    operations: int
+    layers: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+class Explain:
+    """What `Trainer` inherits to show its compiled steps."""
+
+    def profile(self, mode: str = "train") -> list[KernelRow]:
+        """The kernels of the newest compiled step, in order, with measured times.
+
+        Args:
+            mode: "train", "test" or "predict".
+
+        Returns:
+            list of `KernelRow`.
+
+        Raises:
+            ValueError: nothing has been compiled for this mode yet.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> model.compile("sgd", "mse")
+        >>> _ = model.fit(np.zeros((64, 4)), np.zeros((64, 2)), verbose=0)
+        >>> sum(row.seconds for row in model.profile()) > 0
+        True
+        """
+        program = self._newest_program(mode)
+        return [_shorten(self.name, KernelRow(*row)) for row in program.executable.kernel_rows()]  # type: ignore[attr-defined]
+
+    def explain(self, mode: str = "train", kernels: bool = False, reasons: bool = False) -> None:
+        """Print what the compiler made of the model: layers, fused kernels, share of time, bytes and flops.
+
+        Args:
+            mode: "train", "test" or "predict".
+            kernels: one line per kernel in the order of execution, instead of one per layer and phase.
+            reasons: also say why neighbouring kernels were not fused.
+        """
+        from rich.console import Console
+
+        rows = self.profile(mode)
+        console = Console(highlight=False)
+        if console.width < WIDTH:
+            console = Console(highlight=False, width=WIDTH)
+        console.print(_table(rows if kernels else _by_layer(rows), self.name, mode))  # type: ignore[attr-defined]
+        console.print(_summary(rows, self._newest_program(mode)))
+        if reasons:
+            for row in rows:
+                for text in row.refusals:
+                    console.print(f"  {row.kernel}: {text}")
+
+    def _newest_program(self, mode: str) -> StepProgram:
+        programs = [p for key, p in self.__dict__.get("_programs", {}).items() if key[0] == mode]
+        native = [p for p in programs if hasattr(p.executable, "kernel_rows")]
+        if native:
+            return max(native, key=lambda p: p.executable.steps_done)  # type: ignore[attr-defined]
+        verb = {"train": "fit", "test": "evaluate"}.get(mode, mode)
+        raise ValueError(
+            f"Model {self.name!r} has no compiled {mode} step to explain. Call `{verb}()` first (without run_eagerly and "  # type: ignore[attr-defined]
+            "with GRAPHKERAS_TARGET=cpu)."
+        )
+
+
+def _shorten(model: str, row: KernelRow) -> KernelRow:
+    """Layer paths without the model's own name."""
+
+    def short(path: str) -> str:
+        return path.removeprefix(model + "/")
+
+    return row._replace(layer=short(row.layer), layers=tuple(short(x) for x in row.layers))
+
+
+def _by_layer(rows: Iterable[KernelRow]) -> list[KernelRow]:
+    """Kernels of one layer and phase added up under the name of the longest."""
+    found: dict[tuple[str, str], list[KernelRow]] = {}
+    for row in rows:
+        found.setdefault((row.layer, row.phase), []).append(row)
+    merged = []
+    for (layer, phase), group in found.items():
+        longest = max(group, key=lambda row: row.seconds).kernel
+        text = f"{longest} and {len(group) - 1} more" if len(group) > 1 else longest
+        others = tuple(dict.fromkeys(x for row in group for x in row.layers))
+        sums = [sum(getattr(row, field) for row in group) for field in ("seconds", "flops", "nbytes", "operations")]
+        merged.append(KernelRow(layer, phase, text, sums[0], sums[1], sums[2], int(sums[3]), others, ()))
+    return merged
+
+
+def _table(rows: list[KernelRow], model: str, mode: str) -> Any:
+    from rich.table import Table
+
+    total = sum(row.seconds for row in rows) or 1.0
+    table = Table(title=f"{model}: one {mode} step", title_justify="left", box=None, pad_edge=False)
+    table.add_column("layers", width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column("phase", no_wrap=True)
+    table.add_column("kernels", width=32, no_wrap=True, overflow="ellipsis")
+    for head in ("time", "share", "GFLOP/s", "GB/s"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        also = [x for x in row.layers if x and x != row.layer]
+        name = row.layer + (f" + {', '.join(also)}" if also else "")
+        rates = [f"{amount / row.seconds / 1e9:.1f}" if row.seconds else "-" for amount in (row.flops, row.nbytes)]
+        share = f"{100 * row.seconds / total:.1f} %"
+        table.add_row(name, row.phase, row.kernel, f"{row.seconds * 1e6:.1f} us", share, *rates)
+    return table
+
+
+def _summary(rows: list[KernelRow], program: StepProgram) -> str:
+    seconds = sum(row.seconds for row in rows)
+    flops, nbytes = sum(row.flops for row in rows), sum(row.nbytes for row in rows)
+    operations = sum(row.operations for row in rows)
+    arena = program.executable.arena_nbytes  # type: ignore[attr-defined]
+    return (
+        f"{operations} graph operations became {len(rows)} kernels: {seconds * 1e6:.0f} us a step, {_si(flops)}flop, "
+        f"{_si(nbytes)}B moved,\n{_si(arena)}B of temporary memory"
+    )
+
+
+def _si(value: float) -> str:
+    for unit in ("", "k", "M", "G"):
+        if abs(value) < 1000 or unit == "G":
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return ""
