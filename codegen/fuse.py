@@ -156,6 +156,8 @@ class Fusion:
         for node in group.nodes:
             for i in node.inputs:
                 base = resolve(i)
+                if base.op == "item":
+                    base = base.inputs[0]
                 if base not in members and base in self.owner:
                     found[self.owner[base]] = None
         return list(found)
