@@ -7,14 +7,13 @@ Graph is a set of outputs over such nodes and offers its networkx form for algor
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from graphkeras.ir.node import Literal, Node, Origin, attr_key
+from graphkeras.ir.node import Literal, Node, Origin, attrs_key
 from graphkeras.ir.op import get_op
 from graphkeras.ir.types import TensorType, numpy_dtype
 
@@ -53,13 +52,13 @@ class Builder:
     def emit(self, op: str, *inputs: Node | NumberLike, **attrs: Any) -> Node:
         """Apply `op`; Python numbers become constants of the first non-bool input's dtype."""
         nodes = self._coerce(op, inputs)
-        key = (op, tuple(n.id for n in nodes), tuple((k, attr_key(v)) for k, v in sorted(attrs.items())))
+        attrs_id = attrs_key(attrs)
+        key = (op, attrs_id, *[n.id for n in nodes])
         found = self._table.get(key)
         if found is not None:
             return found
-        type = get_op(op).infer(*(n.type for n in nodes), **attrs)
-        node = self._new(op, nodes, attrs, type)
-        self._table[key] = node
+        type = get_op(op).infer(*[n.type for n in nodes], **attrs)
+        node = self._table[key] = self._new(op, nodes, attrs, type, attrs_id)
         return node
 
     def item(self, node: Node, index: int) -> Node:
@@ -73,14 +72,9 @@ class Builder:
         return lambda *inputs, **attrs: self.emit(op, *inputs, **attrs)
 
     # -- origin ------------------------------------------------------------------------------------
-    @contextlib.contextmanager
-    def origin(self, origin: Origin) -> Iterator[None]:
+    def origin(self, origin: Origin) -> _OriginScope:
         """Nodes created inside carry this origin."""
-        before, self._origin = self._origin, origin
-        try:
-            yield
-        finally:
-            self._origin = before
+        return _OriginScope(self, origin)
 
     @property
     def current_origin(self) -> Origin:
@@ -103,25 +97,55 @@ class Builder:
 
     def copy_node(self, node: Node, inputs: Sequence[Node]) -> Node:
         """The same op on other inputs, keeping the origin."""
-        with self.origin(node.origin):
-            if node.op == "input":
-                return self.input(node.type, node.attrs["name"])
-            return self.emit(node.op, *inputs, **node.attrs)
+        if node.op == "input":
+            type = node.type
+        else:
+            key = (node.op, node.attrs_key, *[n.id for n in inputs])
+            found = self._table.get(key)
+            if found is not None:
+                return found
+            if any(a.type is not b.type and a.type != b.type for a, b in zip(inputs, node.inputs, strict=True)):
+                with self.origin(node.origin):
+                    return self.emit(node.op, *inputs, **node.attrs)
+            type = node.type  # the shape rule has said it already
+        made = Node(node.op, tuple(inputs), node.attrs, type, self._next, node.origin, node.attrs_key)
+        self._next += 1
+        if node.op != "input":
+            self._table[key] = made
+        return made
 
     # -- helpers -----------------------------------------------------------------------------------
-    def _new(self, op: str, inputs: tuple[Node, ...], attrs: Mapping[str, Any], type: Any) -> Node:
-        node = Node(op, inputs, dict(attrs), type, self._next, self._origin)
+    def _new(self, op: str, inputs: tuple[Node, ...], attrs: Mapping[str, Any], type: Any, key: Any = None) -> Node:
+        node = Node(op, inputs, dict(attrs), type, self._next, self._origin, key)
         self._next += 1
         return node
 
-    def _coerce(self, op: str, inputs: Sequence[Node | NumberLike]) -> tuple[Node, ...]:
-        if all(isinstance(i, Node) for i in inputs):
-            return tuple(inputs)  # type: ignore[arg-type]
+    def _coerce(self, op: str, inputs: tuple[Node | NumberLike, ...]) -> tuple[Node, ...]:
+        for i in inputs:
+            if not isinstance(i, Node):
+                break
+        else:
+            return inputs  # type: ignore[return-value]
         dtypes = [i.dtype for i in inputs if isinstance(i, Node)]
         if not dtypes:
             raise TypeError(f"op {op!r} was given numbers only; wrap one in Builder.const to say the dtype")
         dtype = next((d for d in dtypes if d != "bool"), "bool")
         return tuple(i if isinstance(i, Node) else self.const(i, dtype) for i in inputs)
+
+
+class _OriginScope:
+    """A builder's origin for a while; entered for each rewritten node, so it is kept light."""
+
+    __slots__ = ("_builder", "_origin")
+
+    def __init__(self, builder: Builder, origin: Origin) -> None:
+        self._builder, self._origin = builder, origin
+
+    def __enter__(self) -> None:
+        self._origin, self._builder._origin = self._builder._origin, self._origin
+
+    def __exit__(self, *_: object) -> None:
+        self._builder._origin = self._origin
 
 
 class Graph:

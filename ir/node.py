@@ -59,6 +59,7 @@ class Node:
     type: Any  # TensorType, or a tuple of them for ops with several results (read through `item`)
     id: int
     origin: Origin = field(default=Origin())
+    attrs_key: Any = None  # hashable form of attrs, made once: graphs are copied many times
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,11 +76,22 @@ class Node:
 
 def attr_key(value: Any) -> Any:
     """A hashable stand-in that keeps apart what Python compares equal (1, 1.0, True; 0.0, -0.0)."""
+    kind = type(value)
+    if kind is int or kind is bool or kind is str or kind is Literal:
+        return (kind.__name__, value)
     if isinstance(value, float):
         return ("float", value.hex())
     if isinstance(value, tuple):
-        return tuple(attr_key(v) for v in value)
-    return (type(value).__name__, value)
+        return tuple([attr_key(v) for v in value])
+    return (kind.__name__, value)
+
+
+def attrs_key(attrs: Mapping[str, Any]) -> Any:
+    """Hashable form of all attributes, names in order."""
+    if not attrs:
+        return ()
+    items = attrs.items() if len(attrs) == 1 else sorted(attrs.items())
+    return tuple([(k, attr_key(v)) for k, v in items])
 
 
 def scalar_value(node: Node) -> Any:

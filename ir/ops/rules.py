@@ -37,12 +37,15 @@ def same_dtype(name: str, *types: TensorType) -> str:
 def broadcast(name: str, *types: TensorType) -> tuple[int, ...]:
     """NumPy's rule, trailing axes aligned."""
     first = types[0].shape
-    if all(t.shape == first for t in types):
+    for t in types:
+        if t.shape != first:
+            break
+    else:
         return first
-    rank = max(t.rank for t in types)
+    rank = max([len(t.shape) for t in types])
     found = [1] * rank
     for t in types:
-        for axis, extent in enumerate(t.shape, rank - t.rank):
+        for axis, extent in enumerate(t.shape, rank - len(t.shape)):
             if extent != 1:
                 if found[axis] not in (1, extent):
                     shapes = " and ".join(str(x.shape) for x in types)

@@ -7,6 +7,7 @@ ops they look at, and the function; `GRAPHKERAS_DEBUG=6` prints each one that fi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,17 +37,27 @@ def rule(*ops: str) -> Callable[[Callable[[Builder, Node], Node | None]], Rule]:
 
 def rewrite(graph: Graph, rules: Sequence[Rule], on_fire: Callable[[Rule, Node, Node], None] | None = None) -> Graph:
     """The graph with `rules` applied everywhere; inputs and outputs keep their order."""
-    by_op: dict[str, list[Rule]] = {}
-    for r in rules:
-        for op in r.ops:
-            by_op.setdefault(op, []).append(r)
+    by_op = _by_op(tuple(rules))
     b = Builder()
     table: dict[Node, Node] = {}
+    if not any(n.op in by_op for n in graph.nodes):
+        return graph
     for node in graph.nodes:
         made = b.copy_node(node, [table[i] for i in node.inputs])
-        with b.origin(node.origin):
-            table[node] = _settle(b, made, by_op, on_fire)
+        if made.op in by_op:
+            with b.origin(node.origin):
+                made = _settle(b, made, by_op, on_fire)
+        table[node] = made
     return Graph([table[i] for i in graph.inputs], [table[o] for o in graph.outputs], graph.name)
+
+
+@functools.lru_cache(maxsize=64)
+def _by_op(rules: tuple[Rule, ...]) -> dict[str, list[Rule]]:
+    found: dict[str, list[Rule]] = {}
+    for r in rules:
+        for op in r.ops:
+            found.setdefault(op, []).append(r)
+    return found
 
 
 def _settle(
