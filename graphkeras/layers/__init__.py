@@ -5,6 +5,9 @@
 from typing import Any
 
 from graphkeras.layers.activations.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
+from graphkeras.layers.attention.attention import AdditiveAttention, Attention
+from graphkeras.layers.attention.grouped_query_attention import GroupedQueryAttention as GroupQueryAttention
+from graphkeras.layers.attention.multi_head_attention import MultiHeadAttention
 from graphkeras.layers.convolutional.conv import Conv1D, Conv2D, Conv3D
 from graphkeras.layers.convolutional.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from graphkeras.layers.convolutional.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
