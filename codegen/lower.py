@@ -259,12 +259,16 @@ class Lowering:
     def _place_outputs(self, graph: Graph, groups: Sequence[Group], destinations: Sequence[View | None]) -> None:
         owner = {n: (position, g) for position, g in enumerate(groups) for n in g.nodes}
         readers = _buffer_readers(graph, groups, self.views)
+        # An input that is an output as it is (the old state, say) is copied at the end: nothing may overwrite it before.
+        inputs = set(graph.inputs)
+        bases = [resolve(node) for node in graph.outputs]
+        kept = {id(self.views[base].buffer) for base in bases if base in inputs}
         for node, place in zip(graph.outputs, destinations, strict=True):
             maker = node.inputs[0] if node.op == "item" else node
             if place is None or maker not in owner or node in self._destinations:
                 continue
             position, group = owner[maker]
-            if any(place.buffer is d.buffer for d in self._destinations.values()):
+            if id(place.buffer) in kept or any(place.buffer is d.buffer for d in self._destinations.values()):
                 continue
             uses = readers.get(place.buffer, [])
             if all(p < position or (p == position and _elementwise(group, node, reads)) for p, reads in uses):
