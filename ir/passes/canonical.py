@@ -115,7 +115,7 @@ POINTWISE_SKIP = frozenset({"cast", "bitcast", "stop_gradient"})
 
 
 def _hoist_broadcast(b: Builder, n: Node) -> Node | None:
-    """f(broadcast x, broadcast y) = broadcast f(x, y) where x and y are single numbers: computed once, not per element."""
+    """f(broadcast x, broadcast y) = broadcast f(x, y) where x and y are single numbers: computed once."""
     if n.type.rank == 0 or not all(i.op == "broadcast_to" and i.inputs[0].type.rank == 0 for i in n.inputs):
         return None
     return b.broadcast_to(b.emit(n.op, *(i.inputs[0] for i in n.inputs), **n.attrs), shape=n.shape)

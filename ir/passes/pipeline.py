@@ -1,4 +1,7 @@
-"""The pipeline: every stage by name, in order. Each can be switched off (`GRAPHKERAS_PASSES=-name`) and is verified after."""
+"""The pipeline: every stage by name, in order. Each can be switched off (`GRAPHKERAS_PASSES=-name`) and is verified after.
+
+A single rule is switched off by its name in the same way: `GRAPHKERAS_PASSES=-add_zero`.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,13 @@ from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
 from graphkeras.ir.passes.loops import merge_scans, prune_scans
 from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
+from graphkeras.ir.verify import verify
 
 Stage = Callable[[Graph], Graph]
 
 
 def decompose(graph: Graph, claimed: Collection[str] = ()) -> Graph:
-    """Replace composites by their primitives, bodies of control flow included; ops in `claimed` have a template and stay."""
+    """Replace composites by their primitives; ops in `claimed` have a template and stay."""
 
     def replace(b: Builder, node: Node, inputs: Any) -> Node | None:
         op = get_op(node.op)
@@ -47,6 +51,16 @@ def _rules(stage: str) -> tuple[Rule, ...]:
     return {"algebra": ALGEBRA, "stabilise": STABILISE}[stage]
 
 
+DOCS = {
+    "loops": "a loop and its copy that saves more become one; loop results that nobody reads go",
+    "canonicalise": "one form for what can be written in several ways: views, broadcasts, trivial ops",
+    "algebra": "identities that hold for every number, NaN and infinities included, and strength reduction",
+    "fold": "what depends on constants only is computed once",
+    "stabilise": "log of softmax or sigmoid in the form that does not overflow",
+    "decompose": "composites become primitives (cannot be switched off)",
+}
+"""What each stage does, in one line."""
+
 STAGES = (
     "canonicalise",
     "algebra",
@@ -60,6 +74,20 @@ STAGES = (
 )
 
 
+VERIFY = False  # whether `optimise` checks the graph after each stage when it is not told; tests set it
+
+
+def names() -> frozenset[str]:
+    """Everything that can be switched off: stages and single rules."""
+    rules = (r.name for stage in DOCS if stage not in ("loops", "decompose") for r in _rules(stage))
+    return frozenset({*DOCS, *rules}) - {"decompose"}
+
+
+def rules_of(stage: str) -> tuple[str, ...]:
+    """Names of a stage's rules; none for stages that are not made of rules."""
+    return () if stage in ("loops", "decompose") else tuple(dict.fromkeys(r.name for r in _rules(stage)))
+
+
 def optimise(
     graph: Graph,
     claimed: Collection[str] = (),
@@ -67,22 +95,42 @@ def optimise(
     off: Collection[str] = (),
     on_fire: Callable[[Rule, Node, Node], None] | None = None,
     after: Callable[[str, Graph], None] | None = None,
+    check: bool | None = None,
 ) -> Graph:
-    """Run all stages, in the bodies of control flow too; those named in `off` are left out (all but decompose).
+    """Run all stages, in the bodies of control flow too; stages and rules named in `off` are left out (not decompose).
 
-    on_fire(rule, node, replacement) is called for each rewrite, after(stage, graph) after each stage.
+    on_fire(rule, node, replacement) is called for each rewrite, after(stage, graph) after each stage (a body's stages are
+    called "body name: stage"). check: verify the graph after each stage (default VERIFY); raises GraphError.
     """
+    check = VERIFY if check is None else check
+
+    def done(stage: str, made: Graph) -> Graph:
+        if check and made is not graph:
+            verify(made, graph, stage)
+        if after is not None:
+            after(stage, made)
+        return made
+
+    def body(inner: Graph) -> Graph:
+        report = None if after is None else lambda stage, made: after(f"{inner.name}: {stage}", made)
+        return optimise(inner, claimed, off=off, on_fire=on_fire, after=report, check=check)
+
+    if check:
+        verify(graph, stage="tracing")
     if "loops" not in off:  # first, while the bodies are still the ones that the gradient refers to
-        graph = prune_scans(merge_scans(graph))
-    graph = _map_bodies(graph, lambda body: optimise(body, claimed, off=off, on_fire=on_fire, after=after))
+        graph = done("loops", prune_scans(merge_scans(graph)))
+    graph = done("bodies", _map_bodies(graph, body))
     for name in STAGES:
         if name == "decompose":
-            graph = decompose(graph, claimed)
+            graph = done(name, decompose(graph, claimed))
         elif name not in off:
-            graph = rewrite(graph, _rules(name), on_fire)
-        if after is not None:
-            after(name, graph)
+            graph = done(name, rewrite(graph, _active(name, frozenset(off)), on_fire))
     return graph
+
+
+@functools.lru_cache(maxsize=256)
+def _active(stage: str, off: frozenset[str]) -> tuple[Rule, ...]:
+    return tuple(r for r in _rules(stage) if r.name not in off)
 
 
 def _map_bodies(graph: Graph, fn: Stage) -> Graph:
