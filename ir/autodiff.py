@@ -84,7 +84,9 @@ def _pull(b: Builder, node: Node, ct: Node | list[Node | None]) -> Sequence[Node
         elif op.decompose is not None and op.kind is Kind.COMPOSITE:
             out = op.decompose(b, node)
             assert isinstance(ct, Node)
-            result = gradients(b, [out], list(node.inputs), [ct], partial=True)
+            unique = list(dict.fromkeys(node.inputs))  # an input that is given twice gets its sum once
+            found = dict(zip(unique, gradients(b, [out], unique, [ct], partial=True), strict=True))
+            result = [found.pop(i, None) for i in node.inputs]
         else:
             raise GradientError(
                 f"op {node.op!r} in layer {node.origin} has no gradient. Use stop_gradient() on its result if none "

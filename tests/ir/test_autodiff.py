@@ -110,3 +110,20 @@ def test_repeated_index_set_sends_the_gradient_to_the_last() -> None:
     by_x, by_u = run([x, u], list(grads), np.zeros(3), np.ones(2))
     np.testing.assert_array_equal(by_x, [1, 0, 1])
     np.testing.assert_array_equal(by_u, [0, 1])
+
+
+def test_an_input_given_twice_to_a_composite_counts_once() -> None:
+    """attention(q, v, v): the gradient of v is the sum over both roles, not twice that sum."""
+    b = Builder()
+    q = b.input(TensorType((2, 3, 4), "float64"), "q")
+    v = b.input(TensorType((2, 5, 4), "float64"), "v")
+    k = b.input(TensorType((2, 5, 4), "float64"), "k")
+    shared = b.attention(q, v, v, scale=0.5, causal=False)
+    apart = b.attention(q, k, v, scale=0.5, causal=False)
+    (both,) = gradients(b, [shared], [v])
+    by_k, by_v = gradients(b, [apart], [k, v])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 4))
+    (got,) = evaluate(Graph([q, v], [both]), [x, y])
+    want = sum(evaluate(Graph([q, v, k], [by_k, by_v]), [x, y, y]))
+    np.testing.assert_allclose(got, want, rtol=1e-10)
