@@ -14,7 +14,7 @@ from graphkeras.codegen.memory import bodies, plan_memory
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
-from graphkeras.ir.passes.pipeline import STAGES, optimise
+from graphkeras.ir.passes.pipeline import DOCS, names, optimise
 
 
 def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fuse: bool = True) -> Program:
@@ -25,16 +25,19 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     """
     started = time.perf_counter()
     off = flags.PASSES.value
-    if not off <= {*STAGES, "loops", "fuse"}:
+    unknown = off - names() - {"fuse"}
+    if unknown:
         raise ValueError(
-            f"GRAPHKERAS_PASSES: expected stages among {', '.join(dict.fromkeys(STAGES))}, loops, fuse; "
-            f"received {', '.join(sorted(off))}"
+            f"GRAPHKERAS_PASSES: expected stages among {', '.join(sorted({*DOCS} - {'decompose'}))}, fuse, "
+            f"or rules among {', '.join(sorted(names() - {*DOCS}))}; received {', '.join(sorted(unknown))}"
         )
     original = graph
-    graph = optimise(graph, claimed=(), off=off, on_fire=report.on_fire(), after=report.after_stage())
-    unknown = can_lower(graph)
-    if unknown is not None:
-        raise LoweringError(f"op {unknown.op!r} in layer {unknown.origin} has no native kernel")
+    stages = report.stages(graph)
+    check = True if flags.DEBUG.value else None
+    graph = optimise(graph, claimed=(), off=off, on_fire=report.on_fire(), after=stages, check=check)
+    alien = can_lower(graph)
+    if alien is not None:
+        raise LoweringError(f"op {alien.op!r} in layer {alien.origin} has no native kernel")
     ctx = Lowering(fuse=fuse and "fuse" not in off)
     inputs = [_bound(n.type.shape, n.dtype, Where.INPUT, k, n.attrs["name"]) for k, n in enumerate(graph.inputs)]
     outputs: list[View] = []
@@ -67,7 +70,7 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     program.groups = ctx.groups
     if isinstance(program, CheckedProgram):
         program.watch(original, graph, compile_graph)
-    report.compiled(program, graph, time.perf_counter() - started)
+    report.compiled(program, graph, time.perf_counter() - started, stages, aliases)
     return program
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node, Origin
 from graphkeras.ir.op import Kind, get_op
+from graphkeras.ir.printer import save_constants, to_text
 
 _numbers = itertools.count()
 
@@ -62,11 +64,17 @@ def kernel_rows(program: Program, seconds: Sequence[float]) -> list[tuple[Any, .
     return rows
 
 
-def compiled(program: Program, graph: Graph, seconds: float) -> None:
+def compiled(
+    program: Program,
+    graph: Graph,
+    seconds: float,
+    stages: Stages | None = None,
+    aliases: Mapping[int, int] | None = None,
+) -> None:
     """Called once for each new program: prints and writes what the flags ask for."""
     folder = flags.DUMP.value
     if folder is not None:
-        dump(program, graph, folder)
+        dump(program, graph, folder, stages, aliases)
     level = flags.DEBUG.value
     if level == 0:
         return
@@ -96,11 +104,27 @@ def on_fire() -> Callable[[Any, Node, Node], None] | None:
     return lambda rule, node, made: print(f"  {rule.name}: {node!r} -> {made!r}", file=sys.stderr)
 
 
-def after_stage() -> Callable[[str, Graph], None] | None:
-    """What `optimise` calls after each stage: prints the graph from GRAPHKERAS_DEBUG=5 on."""
-    if flags.DEBUG.value < 5:
-        return None
-    return lambda stage, graph: print(f"after {stage}: {graph_text(graph)}", file=sys.stderr)
+class Stages:
+    """What `optimise` calls after each stage: prints graphs from GRAPHKERAS_DEBUG=5 on, keeps them for GRAPHKERAS_DUMP.
+
+    Stages that change nothing are left out. `kept` holds (name, text); `constants` the arrays that the texts refer to.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.constants: dict[str, np.ndarray] = {}
+        self.kept = [("traced", to_text(graph, self.constants))]
+
+    def __call__(self, stage: str, graph: Graph) -> None:
+        text = to_text(graph, self.constants)
+        if ":" not in stage and text != self.kept[-1][1]:  # bodies of loops are part of the graphs around them
+            self.kept.append((stage, text))
+            if flags.DEBUG.value >= 5:
+                print(f"after {stage}: {text}", file=sys.stderr)
+
+
+def stages(graph: Graph) -> Stages | None:
+    """The listener for `optimise`, where a flag asks for one."""
+    return Stages(graph) if flags.DEBUG.value >= 5 or flags.DUMP.value is not None else None
 
 
 def _print_fusion(program: Program, out: TextIO) -> None:
@@ -120,27 +144,41 @@ def _print_machine_code(program: Program, out: TextIO) -> None:
         print(compiler.assembly(kernel.source), file=out)
 
 
-def graph_text(graph: Graph) -> str:
-    """One line per node: number, op, inputs, attributes, type, layer."""
-    lines = [repr(graph)]
-    for node in graph.nodes:
-        parts = [f"%{i.id}" for i in node.inputs] + [f"{k}={v!r}" for k, v in node.attrs.items()]
-        kinds = ", ".join(map(str, node.type)) if isinstance(node.type, tuple) else node.type
-        layer = f"  # {node.origin}" if node.origin.layer else ""
-        lines.append(f"%{node.id} = {node.op}({_short(', '.join(parts), 100)}) : {kinds}{layer}")
-    return "\n".join([*lines, "return " + ", ".join(f"%{n.id}" for n in graph.outputs)])
+def dump(
+    program: Program, graph: Graph, folder: Path, stages: Stages | None = None, aliases: Mapping[int, int] | None = None
+) -> Path:
+    """Write graphs, plan and kernel sources of one compile below `folder`; returns the new folder.
 
-
-def dump(program: Program, graph: Graph, folder: Path) -> Path:
-    """Write graph, plan and kernel sources of one compile below `folder`; returns the new folder."""
+    ir_0_traced.txt is the graph as traced, ir_1_... what each stage made that changed something; repro.py compiles
+    the first again and compares it with the interpreter.
+    """
     while (place := folder / f"{next(_numbers):03d}-{_file_name(program.name)}").exists():
         pass
     (place / "kernels").mkdir(parents=True)
-    (place / "graph.txt").write_text(graph_text(graph) + "\n")
+    stages = stages or Stages(graph)
+    for number, (name, text) in enumerate(stages.kept):
+        (place / f"ir_{number}_{_file_name(name)}.txt").write_text(text + "\n")
+    save_constants(place / "constants.npz", stages.constants)
+    (place / "aliases.json").write_text(json.dumps(sorted((aliases or {}).items())))
+    (place / "repro.py").write_text(REPRO)
     (place / "plan.txt").write_text(explain(program) + "\n")
     for number, kernel in enumerate({k.source: k for k in program.kernels}.values()):
         (place / "kernels" / f"{number:03d}-{_file_name(kernel.name)}.py").write_text(kernel.source)
     return place
+
+
+REPRO = '''"""Compile the graph of this folder, run it on random inputs, compare with the interpreter.
+
+`python repro.py [seed]`; on a difference it says which pass makes it.
+"""
+
+import sys
+from pathlib import Path
+
+from graphkeras.codegen.repro import main
+
+sys.exit(main(Path(__file__).parent, *map(int, sys.argv[1:])))
+'''
 
 
 # -- text -----------------------------------------------------------------------------------------------

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Literal, Node, Origin
-from graphkeras.ir.types import is_float
+from graphkeras.ir.types import is_float, numpy_dtype
 
 INLINE = 16  # elements
 
@@ -133,3 +134,20 @@ def origin_text(origin: Origin) -> str:
     """Origin as the printer's comment: layer, (file:line), [phase] unless it is the forward pass."""
     phase = f" [{origin.phase}]" if origin.phase != "forward" else ""
     return f"{origin}{phase}"
+
+
+def save_constants(path: Path, constants: Mapping[str, np.ndarray]) -> None:
+    """Write the side table as .npz; arrays go as bytes, so that every dtype is possible."""
+    named = {f"{k}|{a.dtype.name}|{'x'.join(map(str, a.shape))}": a.reshape(-1) for k, a in constants.items()}
+    np.savez_compressed(path, **{k: np.frombuffer(a.tobytes(), np.uint8) for k, a in named.items()})
+
+
+def load_constants(path: Path) -> dict[str, np.ndarray]:
+    """Read what `save_constants` wrote."""
+    found = {}
+    with np.load(path, allow_pickle=False) as file:
+        for name in file.files:
+            key, dtype, shape = name.split("|")
+            array = np.frombuffer(file[name].tobytes(), numpy_dtype(dtype))
+            found[key] = array.reshape([int(n) for n in shape.split("x") if n])
+    return found

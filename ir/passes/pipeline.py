@@ -1,4 +1,4 @@
-"""The pipeline: every stage by name, in order. Each can be switched off (`GRAPHKERAS_PASSES=-name`) and is verified after.
+"""The pipeline: every stage by name, in order. Each can be switched off (`GRAPHKERAS_PASSES=-name`) and verified after.
 
 A single rule is switched off by its name in the same way: `GRAPHKERAS_PASSES=-add_zero`.
 """
@@ -99,8 +99,8 @@ def optimise(
 ) -> Graph:
     """Run all stages, in the bodies of control flow too; stages and rules named in `off` are left out (not decompose).
 
-    on_fire(rule, node, replacement) is called for each rewrite, after(stage, graph) after each stage (a body's stages are
-    called "body name: stage"). check: verify the graph after each stage (default VERIFY); raises GraphError.
+    on_fire(rule, node, replacement) is called for each rewrite, after(stage, graph) after each stage (a body's stages
+    are called "body name: stage"). check: verify the graph after each stage (default VERIFY); raises GraphError.
     """
     check = VERIFY if check is None else check
 

@@ -1,8 +1,8 @@
 """The rewriting driver: sets of rules in, a new graph out.
 
 A rule looks at one node (its inputs are already rewritten) and returns a replacement, emitted in the given builder, or
-None. The driver rebuilds the graph in topological order and applies the rules of a node's op until none fires. Rules are
-data: a name, the ops they look at, and the function; `GRAPHKERAS_DEBUG=6` prints each one that fires.
+None. The driver rebuilds the graph in topological order and applies the rules of a node's op until none fires. Rules
+are data: a name, the ops they look at, and the function; `GRAPHKERAS_DEBUG=6` prints each one that fires.
 """
 
 from __future__ import annotations
