@@ -68,6 +68,14 @@ from graphkeras.layers.pooling.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from graphkeras.layers.preprocessing.image.random_affine import (
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
+from graphkeras.layers.preprocessing.image.random_color import RandomBrightness, RandomContrast
+from graphkeras.layers.preprocessing.image.sizes import CenterCrop, RandomCrop, Resizing
 from graphkeras.layers.preprocessing.normalization import Normalization
 from graphkeras.layers.preprocessing.rescaling import Rescaling
 from graphkeras.layers.regularization.activity_regularization import ActivityRegularization
