@@ -34,9 +34,10 @@ class CallbackList(Callback):
         super().__init__()
         self.callbacks: list[Any] = tree.flatten(callbacks) if callbacks else []
         for callback in self.callbacks:
-            if not hasattr(callback, "set_model"):
+            if isinstance(callback, type) or not hasattr(callback, "set_model"):
+                fix = f". Write {callback.__name__}(...)" if isinstance(callback, type) else ""
                 raise TypeError(
-                    f"`callbacks` must hold Callback instances. Received: {callback!r} (of type {type(callback)})"
+                    f"`callbacks` must hold Callback instances. Received: {callback!r} (of type {type(callback)}){fix}"
                 )
         self._history = next((c for c in self.callbacks if isinstance(c, History)), None)
         self._progbar = next((c for c in self.callbacks if isinstance(c, ProgbarLogger)), None)

@@ -82,7 +82,11 @@ class ModelCheckpoint(MonitorCallback):
             return True
         current = logs.get(self.monitor)
         if current is None:
-            warnings.warn(f"Can save best model only with {self.monitor} available.", stacklevel=4)
+            warnings.warn(
+                f"Can save best model only with {self.monitor} available. Available: {sorted(logs)}"
+                + (" (`fit` got no validation data)" if self.monitor.startswith("val_") else ""),
+                stacklevel=4,
+            )
             return True
         if np.ndim(current) > 0:
             warnings.warn(

@@ -58,8 +58,12 @@ class MonitorCallback(Callback):
         raise ValueError(
             f"{type(self).__name__} callback received monitor={self.monitor}, but Keras isn't able to automatically "
             "determine whether that metric should be maximized or minimized. Pass `mode='max'` in order to monitor "
-            "based on the highest metric value, or pass `mode='min'` in order to use the lowest value."
+            "based on the highest metric value, or pass `mode='min'` in order to use the lowest value. Or is the "
+            f"name misspelt? The logs of this model: {self._names()}, with val_ before them where there is validation data."
         )
+
+    def _names(self) -> list[str]:
+        return sorted(getattr(self.model, "get_metrics_result", dict)())
 
     def _direction_by_output(self, name: str) -> str | None:
         """Names of models with several outputs: `{output}_loss`, `{output}_{metric}`."""

@@ -65,10 +65,7 @@ def call_with_context(fn: Callable[..., Any], name: str, args: Any, kwargs: Any)
         if described is None:
             raise
         message = error.args[0] if error.args else ""
-        text = (
-            f"Exception encountered when calling {name}.\n\n\x1b[1m{message}\x1b[0m\n\n"
-            f"Arguments received by {name}:\n{described}"
-        )
+        text = f"Exception encountered when calling {name}.\n\n{message}\n\nArguments received by {name}:\n{described}"
         raise _same_kind(error, text).with_traceback(error.__traceback__) from error.__cause__
 
 
@@ -90,7 +87,9 @@ def _describe_arguments(fn: Callable[..., Any], args: Any, kwargs: Any) -> str |
     lines = []
     for parameter in signature.parameters.values():
         value = bound.get(parameter.name, parameter.default)
-        lines.append(f"  • {parameter.name}={tree.map_structure(_describe, value)}")
+        if value is parameter.empty:
+            continue  # **kwargs that nobody gave
+        lines.append(f"  • {parameter.name}={tree.map_structure(describe, value)}")
     return "\n".join(lines) or None
 
 
@@ -101,7 +100,8 @@ class _Plain(str):
         return str(self)
 
 
-def _describe(value: Any) -> Any:
+def describe(value: Any) -> Any:
+    """A value for a message: arrays and tensors as shape and dtype."""
     if isinstance(value, Tensor) or (type(value).__module__ == "numpy" and hasattr(value, "shape")):
         return _Plain(f"Tensor(shape={tuple(value.shape)}, dtype={value.dtype})")
     return _Plain(repr(value))

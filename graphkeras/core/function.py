@@ -67,9 +67,10 @@ class Function(Operation):
         for path, x in tree.flatten_with_path(self._outputs_struct):
             if id(x) not in known:
                 missing = [n.operation.name for n in self._nodes if n.is_input and id(n.outputs[0]) not in given]
+                output = f"Output with path `{'.'.join(map(str, path))}`" if path else "The output"
                 raise ValueError(
-                    f"Output with path `{'.'.join(map(str, path))}` is not connected to `inputs`. It also depends on "
-                    f"inputs that are not among them: {missing}"
+                    f"{output} is not connected to `inputs`. It also depends on "
+                    f"inputs that are not among them: {missing}. Add them to `inputs`."
                 )
 
     def compute_output_spec(self, inputs: Any) -> Any:

@@ -17,7 +17,7 @@ from graphkeras.core.introspect import accepts, constructor_arguments, default, 
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.naming import auto_name
 from graphkeras.core.scopes import current_remat, remat
-from graphkeras.core.spec import compute_output_spec
+from graphkeras.core.spec import compute_output_spec, with_unknown_extents
 
 
 class KerasHistory(NamedTuple):
@@ -145,7 +145,7 @@ class Operation:
 
     def _run(self, args: Any, kwargs: Any) -> Any:
         fn = self.symbolic_call if any_symbolic_tensors(args, kwargs) else self.call
-        return call_with_context(fn, f"{type(self).__name__}.call()", args, kwargs)
+        return call_with_context(fn, f"{type(self).__name__}.call() of '{self.name}'", args, kwargs)
 
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
         """Infer the outputs and record the call in the graph."""
@@ -176,7 +176,7 @@ class Operation:
             message = (
                 f"Could not automatically infer the output shape / dtype of '{self.name}' (of type {name}). Either "
                 f"`{name}.call()` is incorrect, or you need to implement `{name}.compute_output_spec()` or "
-                f"`compute_output_shape()`. Error encountered:\n\n{error}"
+                f"`compute_output_shape()`. Error encountered:\n\n{with_unknown_extents(str(error))}"
             )
             try:
                 renewed = type(error)(message)

@@ -6,6 +6,7 @@ So the shape rules of the primitives are the only shape code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,12 @@ def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         return tree.map_structure(_unknown_if_one, _run(fn, args, kwargs, 1))
     except Exception:
         raise first_error from None
+
+
+def with_unknown_extents(message: str) -> str:
+    """An error message with None where a shape in it shows a stand-in of an unknown extent."""
+    stand_ins = "|".join(str(n) for pair in _FILLS for n in pair)
+    return re.sub(rf"(?<=[(, ])(?:{stand_ins})(?=[,)])", "None", message)
 
 
 def _run(fn: Callable[..., Any], args: Any, kwargs: Any, fill: int) -> Any:

@@ -299,7 +299,8 @@ class Layer(LayerDtypes, LayerState, Operation):
             if x is not None and not is_tensor_or_symbolic(x):
                 raise ValueError(
                     "Only input tensors may be passed as positional arguments. The following argument value of layer "
-                    f"'{self.name}' should be passed as a keyword argument: {x} (of type {type(x)})"
+                    f"'{self.name}' should be passed as a keyword argument: {x} (of type {type(x)}). Lists of numbers "
+                    "become tensors with np.array(...) or ops.convert_to_tensor(...)."
                 )
 
     def _fill_context_arguments(self, spec: CallSpec) -> None:

@@ -99,7 +99,7 @@ class LayerState:
 
     def _lock_state(self) -> None:
         if not self._tracker.locked:
-            self._tracker.lock(_LOCKED)
+            self._tracker.lock(f"{_LOCKED} Layer: {self.name!r} ({type(self).__name__}).")
 
     # -- creating weights --------------------------------------------------------------------------
     def add_weight(

@@ -41,7 +41,10 @@ class LossFunctionWrapper(Loss):
             pairs = [squeeze_or_expand_to_same_rank(a, b) for a, b in leaves]
             y_true = tree.pack_sequence_as(y_true, [a for a, _ in pairs])
             y_pred = tree.pack_sequence_as(y_pred, [b for _, b in pairs])
-        return self.fn(y_true, y_pred, **self._fn_kwargs)
+        values = self.fn(y_true, y_pred, **self._fn_kwargs)
+        if values is None:
+            raise ValueError(f"The loss {self.name!r} returned None instead of a tensor: is a `return` missing?")
+        return values
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "fn": serialize_keras_object(self.fn)}

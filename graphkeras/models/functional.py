@@ -9,6 +9,7 @@ from typing import Any
 
 from graphkeras.core import tree
 from graphkeras.core.convert import convert_to_tensor
+from graphkeras.core.errors import describe
 from graphkeras.core.function import Function
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
@@ -166,9 +167,11 @@ class Functional(Function, Model):
         elif rank == wanted - 1 and reference.shape[-1] == 1:
             x = apply("reshape", x, shape=(*x.shape, 1))
         elif rank != wanted:
+            single = tuple(x.shape) == reference.shape[1:]
             raise ValueError(
-                f"Invalid input shape for input '{reference.name}' of model '{self.name}'. Expected shape "
-                f"{reference.shape}, but input has incompatible shape {tuple(x.shape)}"
+                f"Invalid input shape for input '{reference._keras_history.operation.name}' of model '{self.name}'. "
+                f"Expected shape {reference.shape}, but input has incompatible shape {tuple(x.shape)}. "
+                + ("For one sample add a batch axis: x[None]." if single else "The first axis is the batch.")
             )
         if mask is not None and x is not original:
             set_keras_mask(x, mask)
@@ -243,8 +246,8 @@ def _check_tensors(inputs: Any, outputs: Any) -> None:
         for x in tree.flatten(given):
             if not isinstance(x, KerasTensor):
                 raise ValueError(
-                    f"All `{what}` values must be KerasTensors. Received: {what}={given} including invalid value {x} "
-                    f"of type {type(x)}"
+                    f"All `{what}` values must be KerasTensors: the results of `Input(...)` and of layers called on "
+                    f"them. Received: {what}={tree.map_structure(describe, given)}"
                 )
     if isinstance(inputs, dict):
         for key, x in inputs.items():

@@ -130,7 +130,7 @@ class Sequential(Model):
             except TypeError:
                 _check_single_argument(layer)
                 raise
-        self._set_functional(Functional(inputs=inputs, outputs=x))
+        self._set_functional(Functional(inputs=inputs, outputs=x, name=self.name))
 
     # -- calling -----------------------------------------------------------------------------------
     def call(self, inputs: Any, training: Any = None, mask: Any = None, **kwargs: Any) -> Any:

@@ -109,8 +109,9 @@ def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True, 
         return legacy_h5.load_model(path, custom_objects, compile, safe_mode)
     if path.endswith(".keras"):
         state = "is not a zip archive, so it is damaged or of another format" if os.path.exists(path) else "is missing"
+        problem = "Cannot read the file" if os.path.exists(path) else "File not found"
         raise ValueError(
-            f"File not found: filepath={path}. Please ensure the file is an accessible `.keras` zip file: it {state}."
+            f"{problem}: filepath={path}. Please ensure the file is an accessible `.keras` zip file: it {state}."
         )
     raise ValueError(
         f"File format not supported: filepath={path}. Models are read from `.keras` files and `.h5` files. "

@@ -11,15 +11,16 @@ from graphkeras.core import tree
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 
 
-def check_arrays(model: Any, data: Any) -> None:
+def check_arrays(model: Any, data: Any, warn: bool = True) -> None:
     """Warn about NaN in the data, and refuse class numbers that the model has no output for.
 
     Args:
         model: a built and compiled model.
         data: packed whole arrays (x, y, sample_weight).
+        warn: False to look at the class numbers only.
     """
     x, y, sample_weight = utils.unpack_x_y_sample_weight(data)
-    for label, array in utils.labelled_leaves(x, y, sample_weight):
+    for label, array in utils.labelled_leaves(x, y, sample_weight) if warn else ():
         if has_nan(array):
             count = int(np.isnan(array).sum())
             warnings.warn(
@@ -56,7 +57,7 @@ def check_labels(model: Any, y: Any) -> None:
             continue
         classes = output.shape[getattr(loss, "_fn_kwargs", {}).get("axis", -1)]
         ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
-        if classes is None or not target.size or classes == 1:
+        if classes is None or not target.size:
             continue
         wrong = (target < 0) | (target >= classes)
         if ignored is not None:
@@ -64,10 +65,12 @@ def check_labels(model: Any, y: Any) -> None:
         if wrong.any():
             where = tuple(int(i) for i in np.argwhere(wrong)[0])
             label = "y" + "".join(f"[{p!r}]" for p in path)
+            units = f"Give the last layer {int(target.max()) + 1} units, or number" if target.max() > 0 else "Number"
             raise ValueError(
                 f"`{label}` holds the label {target[where]} at index {where}, but the output of {model.name!r} has "
-                f"{classes} classes: labels must lie in 0..{classes - 1} ({int(wrong.sum())} of {target.size} do not). "
-                f"Give the last layer {int(target.max()) + 1} units, or number the labels from 0."
+                f"{classes} class{'es' * (classes > 1)}: labels must lie in 0..{classes - 1} ({int(wrong.sum())} of "
+                f"{target.size} do not). {units} the labels from 0."
+                + (" For two classes and one unit use 'binary_crossentropy'." if classes == 1 else "")
             )
 
 

@@ -9,6 +9,7 @@ from graphkeras import losses as losses_module
 from graphkeras import metrics as metrics_module
 from graphkeras import ops
 from graphkeras.core import tree
+from graphkeras.core.errors import describe
 from graphkeras.trainers.compile_utils import get_loss
 
 
@@ -83,6 +84,7 @@ class CompileLoss(losses_module.Loss):
     def build(self, y_true: Any, y_pred: Any) -> None:
         """Match the losses with targets and outputs of these structures."""
         loss, weights = self._ordered(y_pred)
+        self._check_count(loss, y_pred)
         loss = self._with_weights(loss, weights)
         names = list(self.output_names or [])
         if isinstance(loss, dict) and not tree.is_nested(y_pred) and list(loss) == names:
@@ -100,6 +102,15 @@ class CompileLoss(losses_module.Loss):
             self._metrics = [metrics_module.Mean(name=f"{entry.name}_loss") for entry in self._losses]
         self._pred_structure = tree.map_structure(lambda _: None, y_pred)
         self.built = True
+
+    def _check_count(self, loss: Any, y_pred: Any) -> None:
+        count = len(tree.flatten(y_pred))
+        if isinstance(loss, (list, tuple)) and tree.is_nested(y_pred) and len(tree.flatten(loss)) != count:
+            raise ValueError(
+                f"`loss` is a list of {len(tree.flatten(loss))} for a model with {count} outputs "
+                f"{self.output_names or ''}. Give one entry per output (None for an output without loss), or a single "
+                "loss for all."
+            )
 
     def _ordered(self, y_pred: Any) -> tuple[Any, Any]:
         """A dict by output names as a list by position, where the outputs are a list."""
@@ -198,7 +209,10 @@ class CompileLoss(losses_module.Loss):
         for (path, loss, weight, _), tracker in zip(self._losses, trackers, strict=True):
             y_p = _at(y_pred, path)
             scale = _at(sample_weight, path) if tree.is_nested(sample_weight) else sample_weight
-            value = ops.cast(loss(_at(y_true, path), y_p, scale), self.dtype)
+            value = loss(_at(y_true, path), y_p, scale)
+            if value is None:
+                raise ValueError(f"The loss {loss.name!r} returned None instead of a tensor: is a `return` missing?")
+            value = ops.cast(value, self.dtype)
             if tracker is not None:
                 tracker.update_state(value, sample_weight=tree.flatten(y_p)[0].shape[0])
             if weight is not None:
@@ -215,6 +229,11 @@ class CompileLoss(losses_module.Loss):
         by_name = isinstance(y_pred, (list, tuple)) and isinstance(y_true, dict)
         if by_name and set(self.output_names or ()) == set(y_true):
             y_true = [y_true[name] for name in self.output_names]
+        if by_name and isinstance(y_true, dict) and self.output_names and set(y_true) - set(self.output_names):
+            raise ValueError(
+                f"The targets `y` are a dict with the keys {list(y_true)}, but the outputs are named "
+                f"{list(self.output_names)} (after the layers that produce them). Rename the keys, or give a list."
+            )
         flat, wanted = tree.flatten(y_true), len(tree.flatten(y_pred))
         same_paths = {p for p, _ in tree.flatten_with_path(y_true)} == {p for p, _ in tree.flatten_with_path(y_pred)}
         shallow = tree.is_nested(y_true) and len(y_true) == len(flat)
@@ -227,14 +246,20 @@ class CompileLoss(losses_module.Loss):
             for i, target in zip(used, flat, strict=True):
                 spread[i] = target
             return tree.pack_sequence_as(self._user_loss, spread)
+        names = f" (outputs {self.output_names})" if self.output_names else ""
         raise ValueError(
-            "y_true and y_pred have different structures.\n"
-            f"y_true: {tree.map_structure(lambda _: '*', y_true)}\n"
-            f"y_pred: {tree.map_structure(lambda _: '*', y_pred)}\n"
+            f"y_true and y_pred have different structures: the targets `y` must have one entry per output{names}, in a "
+            "list by position or a dict by output name.\n"
+            f"y_true: {tree.map_structure(_shape_of, y_true)}\n"
+            f"y_pred: {tree.map_structure(_shape_of, y_pred)}"
         )
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError("Compiled losses belong to their model; use model.get_compile_config().")
+
+
+def _shape_of(x: Any) -> Any:
+    return describe(x) if x is not None else None
 
 
 def _same_structure(a: Any, b: Any) -> bool:
@@ -266,7 +291,8 @@ def _check_key(key: Any, path: tuple[Any, ...], *structures: Any) -> None:
     for structure in structures:
         inside = key in structure if isinstance(structure, dict) else tree.is_nested(structure) and key < len(structure)
         if not inside:
+            there = list(structure) if isinstance(structure, dict) else tree.map_structure(describe, structure)
             raise KeyError(
                 f"The path: {(*path, key)} in the `loss` argument, can't be found in either the model's output "
-                "(`y_pred`) or in the labels (`y_true`)."
+                f"(`y_pred`) or in the labels (`y_true`). Found there: {there}"
             )

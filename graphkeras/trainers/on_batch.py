@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from graphkeras.core import tree
+from graphkeras.trainers.checks import check_labels
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.programs import Programs
 from graphkeras.utils.python_utils import pythonify_logs
 
 
-def run_batch(program: Any, batch: Any) -> None:
-    """Check and run one batch."""
+def run_batch(program: Any, batch: Any, model: Any = None) -> None:
+    """Check and run one batch; with its class numbers, where a model is given."""
+    if model is not None:
+        y = utils.unpack_x_y_sample_weight(batch)[1]
+        if y is not None:
+            check_labels(model, y)
     arrays = [leaf for leaf in tree.flatten(batch) if leaf is not None]
     program.check(arrays)
     program.run(arrays)
@@ -55,7 +60,7 @@ class OnBatch(Programs):
             self._symbolic_build(batch, mode)
         self.reset_metrics()
         program = self._step_program(mode, batch)
-        run_batch(program, batch)
+        run_batch(program, batch, self)
         logs = pythonify_logs(program.logs(self))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 

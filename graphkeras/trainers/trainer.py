@@ -114,6 +114,11 @@ class Trainer(Compilation, OnBatch, Explain):
         """
         total = None
         if self._compile_loss is not None:
+            if y is None:
+                raise ValueError(
+                    f"Model {self.name!r} was compiled with a loss, but got no targets: `y` is None. "  # type: ignore[attr-defined]
+                    "Pass `y` (validation_data=(x, y); generators yield (x, y)), or compile without a loss."
+                )
             total = self._compile_loss(y, y_pred, sample_weight)
         for term in self.losses:  # type: ignore[attr-defined]
             term = ops.sum(term if is_float_dtype(term.dtype) else ops.cast(term, config.floatx()))
@@ -302,8 +307,8 @@ class Trainer(Compilation, OnBatch, Explain):
         self._refresh(mode)
         self._symbolic_build(batches.peek(), mode)
         self._refresh(mode)
-        if batches.is_resident and mode == "train":
-            check_arrays(self, batches.adapter.data)  # type: ignore[attr-defined]
+        if batches.is_resident and mode != "predict":
+            check_arrays(self, batches.adapter.data, warn=mode == "train")  # type: ignore[attr-defined]
 
     def evaluate(
         self,
