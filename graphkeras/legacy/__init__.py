@@ -1,0 +1,1 @@
+"""Older interfaces (`graphkeras.legacy`)."""
