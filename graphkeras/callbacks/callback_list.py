@@ -7,6 +7,7 @@ from typing import Any
 
 from graphkeras.callbacks.callback import Callback
 from graphkeras.callbacks.history import History
+from graphkeras.callbacks.monitor_callback import MonitorCallback
 from graphkeras.callbacks.progbar_logger import ProgbarLogger
 from graphkeras.core import tree
 from graphkeras.utils import python_utils
@@ -64,6 +65,16 @@ class CallbackList(Callback):
             model.history = self._history
         for callback in self.callbacks:
             callback.set_model(model)
+
+    def check_monitors(self) -> None:
+        """Let callbacks that watch a value refuse an unknown name before the training, not after its first epoch."""
+        from graphkeras.trainers.trainer import Trainer
+
+        if getattr(type(self.model), "train_step", None) is not Trainer.train_step:
+            return  # a step of one's own may report anything
+        for callback in self.callbacks:
+            if isinstance(callback, MonitorCallback) and callback.needs_direction:
+                callback._set_monitor_op()
 
     def batch_frequency_of(self, mode: str) -> str:
         """How often the batch hooks of "train", "test" or "predict" must be called: "every", "sometimes" or "never"."""

@@ -59,6 +59,10 @@ class ModelCheckpoint(MonitorCallback):
             )
 
     @property
+    def needs_direction(self) -> bool:
+        return self.save_best_only and super().needs_direction
+
+    @property
     def wants_batches(self) -> bool:
         """Batches matter only for saving every so many of them."""
         return self.save_freq != "epoch"

@@ -35,6 +35,11 @@ class MonitorCallback(Callback):
         self.min_delta = abs(min_delta)
         self.monitor_op: Any = None
 
+    @property
+    def needs_direction(self) -> bool:
+        """Whether the direction of the watched value matters and is not known yet."""
+        return self.monitor_op is None
+
     def _set_monitor_op(self) -> None:
         """Find out the direction; possible once the model's metrics are built."""
         mode = self.mode if self.mode != "auto" else self._direction()
@@ -59,7 +64,7 @@ class MonitorCallback(Callback):
             f"{type(self).__name__} callback received monitor={self.monitor}, but Keras isn't able to automatically "
             "determine whether that metric should be maximized or minimized. Pass `mode='max'` in order to monitor "
             "based on the highest metric value, or pass `mode='min'` in order to use the lowest value. Or is the "
-            f"name misspelt? The logs of this model: {self._names()}, with val_ before them where there is validation data."
+            f"name misspelt? The logs here: {self._names()}, with val_ before them if there is validation data."
         )
 
     def _names(self) -> list[str]:

@@ -28,6 +28,16 @@ class Operators:
     __array_priority__ = 100  # so that `ndarray + tensor` reaches __radd__
     __hash__ = object.__hash__
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from graphkeras.core.numpy_protocol import array_ufunc
+
+        return array_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from graphkeras.core.numpy_protocol import array_function
+
+        return array_function(function, args, kwargs)
+
     def __add__(self, other: Any) -> Any:
         return _ops().add(self, other)
 

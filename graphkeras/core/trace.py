@@ -69,6 +69,7 @@ class Trace:
         self.reads: dict[Variable, Node] = {}
         self.values: dict[Variable, Tensor] = {}  # current value of every variable read or assigned
         self.captures: dict[Node, tuple[Tensor, Node]] = {}
+        self.created: list[Variable] = []  # while it was recorded
 
     def __enter__(self) -> Trace:
         self.parent = current_trace()
@@ -163,10 +164,14 @@ class Trace:
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
         """The value of a traced tensor, where Python asks for one."""
         raise TraceError(
-            f"Python asked for the value of a traced tensor (shape {tensor.shape}, dtype {tensor.dtype}), in "
-            f"{tensor.data.origin}. A compiled step has no values while it is traced: use ops.cond, ops.where, "  # type: ignore[union-attr]
+            f"Python asked for the value of a traced tensor (shape {tensor.shape}, dtype {tensor.dtype})"
+            f"{_place(tensor.data.origin)}. A compiled step has no values while it is traced: use ops.cond, ops.where, "  # type: ignore[union-attr]
             "ops.while_loop or ops.fori_loop for decisions on values, or compile(..., run_eagerly=True)."
         )
+
+
+def _place(origin: Any) -> str:
+    return f", in {origin}" if origin.layer or origin.file else ""
 
 
 class ScratchTrace(Trace):

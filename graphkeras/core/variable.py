@@ -81,6 +81,9 @@ class Variable(Operators):
         self._value = self._first_value(initializer, shape, dtype)
         self._shape = tuple(self._value.shape)
         self._dtype = standardize_dtype(self._value.dtype)
+        trace = current_trace()
+        if trace is not None:
+            trace.created.append(self)
 
     def _first_value(self, initializer: Any, shape: Any, dtype: Any) -> np.ndarray:
         if isinstance(initializer, str):

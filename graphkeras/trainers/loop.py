@@ -16,6 +16,7 @@ import numpy as np
 
 from graphkeras.core import config, tree
 from graphkeras.ir.types import numpy_dtype
+from graphkeras.trainers.checks import check_labels
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.epoch_iterator import UNLIMITED, EpochIterator, Segment
 from graphkeras.utils.python_utils import pythonify_logs
@@ -103,6 +104,8 @@ def _run(
 ) -> Any:
     """Run one segment; returns its program. `checked`: programs that have seen the whole arrays of this data set."""
     program = model._step_program(mode, segment.data, segment.rows)
+    if segment.rows is None and mode != "predict":
+        check_labels(model, utils.unpack_x_y_sample_weight(segment.data)[1])
     if segment.rows is None or id(program) not in checked:
         program.check(segment.arrays)
         checked.add(id(program))
@@ -165,6 +168,7 @@ def fit(
     """All epochs of `Model.fit`; see there."""
     model.stop_training = False
     callbacks.on_train_begin()
+    callbacks.check_monitors()
     first = model._initial_epoch or first
     logs: dict[str, Any] = {}
     finished = False

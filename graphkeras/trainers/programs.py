@@ -130,6 +130,15 @@ class Programs:
         if unbuilt and hasattr(self, "_post_build"):
             self._post_build()
 
+    def _symbolic_trial(self, batch: Any) -> None:
+        """Shape inference of outputs and loss for a batch: what does not fit raises."""
+        x, y, sample_weight = tree.map_structure(_spec, utils.unpack_x_y_sample_weight(batch))
+        y_pred = compute_output_spec(self, x, training=False)  # type: ignore[arg-type]
+        compute_output_spec(self._compute_loss, x, y, y_pred, sample_weight, training=False)  # type: ignore[attr-defined]
+        forget_losses(self)
+        if y is not None:
+            check_target_shapes(self, y_pred, y)
+
     def _build_model(self, trial: Any, x: Any) -> Any:
         try:
             return trial(self, x, training=False)

@@ -150,6 +150,7 @@ def trace_step(model: Any, mode: str, data: Any, rows: Rows | None = None, inter
     try:
         with eager(), tracer.trace, origin(phase="forward"):
             tracer.record()
+        tracer.check_variables()
         return tracer.finish(interpret)
     finally:
         forget_losses(model)
@@ -286,6 +287,17 @@ class _Tracer:
             self.results.append(Tensor(node, self.trace))
 
     # -- end ---------------------------------------------------------------------------------------
+    def check_variables(self) -> None:
+        """A layer made anew in every `call` would start from fresh random weights that nothing trains."""
+        known = {id(v) for v in self.model.variables}
+        lost = [v for v in self.trace.created if v.trainable and v in self.trace.reads and id(v) not in known]
+        if lost:
+            raise ValueError(
+                f"While the {self.mode} step of {self.model.name!r} was traced, variables were created that do not "
+                f"belong to the model: {[v.path for v in lost]}. They would never be trained or saved. Create layers "
+                "and weights in `__init__` or `build` and keep them in an attribute; `call` only uses them."
+            )
+
     def finish(self, interpret: bool) -> StepProgram:
         trace = self.trace
         writes = trace.writes

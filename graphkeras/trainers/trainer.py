@@ -186,6 +186,7 @@ class Trainer(Compilation, OnBatch, Explain):
         self._track_loss(loss, x)
         variables = self.trainable_weights  # type: ignore[attr-defined]
         if variables and self.optimizer is not None:
+            self._grow_optimizer()  # the call may have built layers
             self.optimizer.apply(tape.gradient(target, variables), variables)
         elif not variables:
             warnings.warn(f"The model {self.name!r} does not have any trainable weights.", stacklevel=2)  # type: ignore[attr-defined]
@@ -289,6 +290,8 @@ class Trainer(Compilation, OnBatch, Explain):
             size = validation_batch_size or batch_size
             validation = loop.Validation(validation_data, size, validation_steps, validation_freq)
         self._prepare("train", batches)
+        if validation is not None:
+            self._check_validation(batches, validation.batches(self))
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(
                 callbacks,
@@ -309,6 +312,15 @@ class Trainer(Compilation, OnBatch, Explain):
         self._refresh(mode)
         if batches.is_resident and mode != "predict":
             check_arrays(self, batches.adapter.data, warn=mode == "train")  # type: ignore[attr-defined]
+
+    def _check_validation(self, training: EpochIterator, validation: EpochIterator) -> None:
+        """Validation data that do not fit are refused before the training, not after its first epoch."""
+        if not validation.is_resident or type(self).test_step is not Trainer.test_step:
+            return
+        check_arrays(self, validation.adapter.data, warn=False)  # type: ignore[attr-defined]
+        batch = validation.peek()
+        if not training.is_resident or _sample_shapes(batch) != _sample_shapes(training.peek()):
+            self._symbolic_trial(batch)
 
     def evaluate(
         self,
@@ -404,3 +416,8 @@ class Trainer(Compilation, OnBatch, Explain):
         values = [logs[name] for name in names if name in logs]
         values += [logs[name] for name in sorted(logs) if name not in names]
         return values[0] if len(values) == 1 else values
+
+
+def _sample_shapes(batch: Any) -> list[Any]:
+    """Where the arrays of a batch are, and their shapes without the batch axis."""
+    return [(path, None if x is None else tuple(x.shape[1:])) for path, x in tree.flatten_with_path(batch)]
