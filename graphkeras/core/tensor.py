@@ -225,10 +225,10 @@ class Tensor(Operators):
         return (self[i] for i in range(self.shape[0]))
 
     def __bool__(self) -> bool:
-        return bool(self.numpy())
+        return bool(self.data) if self.trace is None else self.trace.concrete_bool(self)
 
     def __int__(self) -> int:
-        return int(self.numpy())
+        return int(self.data) if self.trace is None else self.trace.concrete_int(self)  # type: ignore[arg-type]
 
     def __float__(self) -> float:
         return float(self.numpy())

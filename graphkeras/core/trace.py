@@ -31,6 +31,10 @@ class TraceError(RuntimeError):
     """A traced tensor was used where it cannot be."""
 
 
+class ValueRequested(TraceError):
+    """Python asked for the value of a traced tensor in a trace that has no values."""
+
+
 def current_trace() -> Trace | None:
     """The innermost Trace being recorded, or None in eager code."""
     stack = getattr(_state, "stack", None)
@@ -65,6 +69,7 @@ class Trace:
     def __init__(self) -> None:
         self.builder = Builder()
         self.parent: Trace | None = None
+        self.requested = False  # whether Python asked for a value that the trace could not give
         self.inputs: list[Node] = []
         self.reads: dict[Variable, Node] = {}
         self.values: dict[Variable, Tensor] = {}  # current value of every variable read or assigned
@@ -163,15 +168,31 @@ class Trace:
 
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
         """The value of a traced tensor, where Python asks for one."""
-        raise TraceError(
-            f"Python asked for the value of a traced tensor (shape {tensor.shape}, dtype {tensor.dtype})"
-            f"{_place(tensor.data.origin)}. A compiled step has no values while it is traced: use ops.cond, ops.where, "  # type: ignore[union-attr]
+        self.requested = True
+        inside = "" if self.parent is None else " inside a function given to scan, while_loop, cond or map"
+        raise ValueRequested(
+            f"Python asked for the value of a traced tensor (shape {tensor.shape}, dtype {tensor.dtype}){inside}, in "
+            f"{tensor.data.origin}. There are no values here: use ops.cond, ops.where, "  # type: ignore[union-attr]
             "ops.while_loop or ops.fori_loop for decisions on values, or compile(..., run_eagerly=True)."
         )
 
+    def concrete_bool(self, tensor: Tensor) -> bool:
+        """What `if tensor:` sees."""
+        check_single(tensor)
+        return bool(self.concrete_value(tensor))
 
-def _place(origin: Any) -> str:
-    return f", in {origin}" if origin.layer or origin.file else ""
+    def concrete_int(self, tensor: Tensor) -> int:
+        """What `int(tensor)` gives."""
+        return int(self.concrete_value(tensor))
+
+
+def check_single(tensor: Tensor) -> None:
+    """Refuse a truth value of several elements."""
+    if tensor.size != 1:
+        raise ValueError(
+            f"The truth value of a tensor of shape {tensor.shape} is ambiguous. Use ops.any() or ops.all() to decide "
+            "for the whole tensor, ops.where() to choose element by element, ops.cond() to choose in the graph."
+        )
 
 
 class ScratchTrace(Trace):

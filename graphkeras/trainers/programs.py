@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from graphkeras.core import tree
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.spec import compute_output_spec
 from graphkeras.core.tensor import Tensor
+from graphkeras.core.trace import ValueRequested, eager
 from graphkeras.ir.types import numpy_dtype
 from graphkeras.trainers.checks import check_target_shapes
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
+from graphkeras.trainers.dynamic import DynamicStep
 from graphkeras.trainers.step import EagerStep, Rows, StepProgram, forget_losses, trace_logs, trace_step
 
 MAX_PROGRAMS = 32
@@ -23,29 +26,41 @@ MAX_FAST = 16
 READS_BEFORE_COMPILING = 256
 FAST_DTYPES = "fiub"
 
+AnyStep = StepProgram | DynamicStep | EagerStep
+
 
 class Programs:
     """What `Trainer` inherits to turn batches into runs of compiled steps."""
 
     def _forget_programs(self) -> None:
         """Drop every traced step (the model or its compilation has changed)."""
-        for name in ("_programs", "_fast", "_chunks", "_log_reader"):
+        for name in ("_programs", "_fast", "_chunks", "_log_reader", "_dynamic_modes", "_path_trees"):
             self.__dict__.pop(name, None)
 
-    def _step_program(self, mode: str, data: Any, rows: Rows | None = None) -> StepProgram | EagerStep:
+    def _step_program(self, mode: str, data: Any, rows: Rows | None = None) -> AnyStep:
         """The program for data of these shapes; traced and compiled if it is new."""
         if self.run_eagerly:  # type: ignore[attr-defined]
             return EagerStep(self, mode, data)
-        programs: OrderedDict[Any, StepProgram] = self.__dict__.setdefault("_programs", OrderedDict())
+        programs: OrderedDict[Any, StepProgram | DynamicStep] = self.__dict__.setdefault("_programs", OrderedDict())
         key = (mode, rows, signature(data))
         program = programs.get(key)
         if program is None:
-            program = programs[key] = trace_step(self, mode, data, rows)
+            program = programs[key] = self._make_program(mode, data, rows)
             while len(programs) > MAX_PROGRAMS:
                 programs.popitem(last=False)
         else:
             programs.move_to_end(key)
         return program
+
+    def _make_program(self, mode: str, data: Any, rows: Rows | None) -> StepProgram | DynamicStep:
+        """One graph for the step; or a tree of paths, where its Python code asks for values."""
+        dynamic: set[str] = self.__dict__.setdefault("_dynamic_modes", set())
+        if mode not in dynamic:
+            try:
+                return trace_step(self, mode, data, rows)
+            except ValueRequested:
+                dynamic.add(mode)
+        return DynamicStep(self, mode, data, rows)
 
     def _has_program(self, mode: str, data: Any) -> bool:
         """Whether data of these shapes has been seen, and so needs no checks of shapes."""
@@ -91,10 +106,22 @@ class Programs:
         optimizer.built = False
         optimizer.build([*known, *new])
         values = {v.name: v for v in old}
-        for variable in optimizer.variables:
-            source = values.get(variable.name)
-            if source is not None and source is not variable and source.shape == variable.shape:
-                variable.assign(source.value)
+        with eager():
+            for variable in optimizer.variables:
+                source = values.get(variable.name)
+                if source is not None and source is not variable and source.shape == variable.shape:
+                    variable.assign(source.value)
+
+    def _adopt_new_variables(self) -> None:
+        """After the trace of a step has built layers: the optimizer learns of their variables, programs do too."""
+        if self.optimizer is not None and self.optimizer.built:  # type: ignore[attr-defined]
+            self._grow_optimizer()
+        for key in [k for k in self.__dict__.get("_programs", ()) if k[0] == "train"]:
+            del self.__dict__["_programs"][key]
+        for (mode, *_), paths in self.__dict__.get("_path_trees", {}).items():
+            if mode == "train":
+                paths.forget()
+        self.__dict__.pop("_trained_state", None)
 
     # -- building ----------------------------------------------------------------------------------
     def _symbolic_build(self, data_batch: Any, mode: str = "train") -> None:
@@ -107,19 +134,15 @@ class Programs:
             pending = []
         y = utils.unpack_x_y_sample_weight(data_batch)[1]
         if unbuilt or pending:
-            # An eager model may look at values, so it is built on the batch itself.
-            eagerly = self.run_eagerly  # type: ignore[attr-defined]
-            trial = _call if eagerly else compute_output_spec
-            x, y, sample_weight = tree.map_structure(
-                _tensor if eagerly else _spec, utils.unpack_x_y_sample_weight(data_batch)
-            )
-            y_pred = self._build_model(trial, x)
-            self.__dict__["_output_spec"] = y_pred
-            if metrics in pending:
-                trial(self.compute_metrics, x, y, y_pred, sample_weight=sample_weight)  # type: ignore[attr-defined]
-            if loss in pending:
-                trial(self._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)  # type: ignore[attr-defined]
-            forget_losses(self)
+            # A model that looks at values is built on the batch itself.
+            try:
+                if self.run_eagerly:  # type: ignore[attr-defined]
+                    raise ValueRequested
+                self._build_on(compute_output_spec, tree.map_structure(_spec, data_batch), pending)
+            except ValueRequested:
+                self._build_on(_call, tree.map_structure(_tensor, data_batch), pending)
+            finally:
+                forget_losses(self)
         if mode != "predict" and y is not None and self.__dict__.get("_output_spec") is not None:
             check_target_shapes(self, self.__dict__["_output_spec"], y)
         if mode == "train" and self.optimizer is not None:  # type: ignore[attr-defined]
@@ -129,6 +152,16 @@ class Programs:
                 self._grow_optimizer()
         if unbuilt and hasattr(self, "_post_build"):
             self._post_build()
+
+    def _build_on(self, trial: Any, batch: Any, pending: Sequence[Any]) -> None:
+        """Build on a batch of tensors, or of specs: `trial` calls a function on them."""
+        x, y, sample_weight = utils.unpack_x_y_sample_weight(batch)
+        y_pred = self._build_model(trial, x)
+        self.__dict__["_output_spec"] = y_pred
+        if self._compile_metrics in pending:  # type: ignore[attr-defined]
+            trial(self.compute_metrics, x, y, y_pred, sample_weight=sample_weight)  # type: ignore[attr-defined]
+        if self._compile_loss in pending:  # type: ignore[attr-defined]
+            trial(self._compute_loss, x, y, y_pred, sample_weight=sample_weight, training=False)  # type: ignore[attr-defined]
 
     def _symbolic_trial(self, batch: Any) -> None:
         """Shape inference of outputs and loss for a batch: what does not fit raises."""
@@ -142,7 +175,7 @@ class Programs:
     def _build_model(self, trial: Any, x: Any) -> Any:
         try:
             return trial(self, x, training=False)
-        except (ValueError, TypeError, NotImplementedError):
+        except (ValueError, TypeError, NotImplementedError, ValueRequested):
             raise
         except Exception as error:
             raise RuntimeError(
@@ -187,7 +220,7 @@ class Programs:
         batch = utils.standardize(x, "x")
         self._symbolic_build(batch, "predict")
         program = self._step_program("predict", batch)
-        if isinstance(program, EagerStep) or program.written or tree.is_nested(program.prediction):
+        if not isinstance(program, StepProgram) or program.written or tree.is_nested(program.prediction):
             return False
         if program.prediction.shape[:1] != x.shape[:1]:
             return False

@@ -15,7 +15,7 @@ import numpy as np
 from graphkeras.backend import executor
 from graphkeras.core import tree
 from graphkeras.core.tensor import Tensor
-from graphkeras.core.trace import Trace, eager, origin
+from graphkeras.core.trace import Trace, ValueRequested, eager, origin
 from graphkeras.core.variable import Variable
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import TensorType, numpy_dtype
@@ -146,14 +146,20 @@ def trace_step(model: Any, mode: str, data: Any, rows: Rows | None = None, inter
         rows: how to cut the batch out of whole arrays; None: `data` is the batch.
         interpret: run it with the NumPy references.
     """
-    tracer = _Tracer(model, mode, data, rows)
+    tracer = StepTracer(model, mode, data, rows)
     try:
         with eager(), tracer.trace, origin(phase="forward"):
             tracer.record()
         tracer.check_variables()
-        return tracer.finish(interpret)
+        if not tracer.trace.requested:
+            return tracer.finish(interpret)
+    except Exception as error:
+        if tracer.trace.requested and not isinstance(error, ValueRequested):
+            raise ValueRequested(str(error)) from error
+        raise
     finally:
         forget_losses(model)
+    raise ValueRequested(f"{METHODS[mode]} of {model.name} asked for a value and went on without it")
 
 
 def trace_logs(model: Any) -> StepProgram:
@@ -184,10 +190,12 @@ def forget_losses(model: Any) -> None:
         clear()
 
 
-class _Tracer:
-    def __init__(self, model: Any, mode: str, data: Any, rows: Rows | None) -> None:
+class StepTracer:
+    """Records one step of `model` in `trace`, and keeps what it returns."""
+
+    def __init__(self, model: Any, mode: str, data: Any, rows: Rows | None, trace: Trace | None = None) -> None:
         self.model, self.mode, self.data, self.rows = model, mode, data, rows
-        self.trace = Trace()
+        self.trace = Trace() if trace is None else trace
         self.offset: Tensor | None = None
         self.results: list[Tensor] = []  # explicit outputs: the next offset, predictions
         self.donated: dict[int, Node] = {}  # output index -> input node
