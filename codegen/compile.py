@@ -152,14 +152,20 @@ def _effects(instruction: Instruction) -> tuple[set[Buffer], set[Buffer]]:
     return every, every
 
 
+def _int(kernel: Kernel, position: int) -> int:
+    arg = kernel.args[position]
+    assert isinstance(arg, Int)
+    return arg.value
+
+
 def _join(first: Kernel, second: Kernel) -> Kernel:
     from graphkeras.codegen.cpu.pointwise import chunk_of
 
-    segments = first.args[0].value + second.args[0].value  # type: ignore[union-attr]
-    words = (len(first.args) - 1) // first.args[0].value  # type: ignore[union-attr]
+    segments = _int(first, 0) + _int(second, 0)
+    words = (len(first.args) - 1) // _int(first, 0)
     rest = list(second.args[1:])
     for k in range(0, len(rest), words):
-        rest[k] = Int(rest[k].value + first.extent)  # type: ignore[union-attr]
+        rest[k] = Int(_int(second, k + 1) + first.extent)
     extent = first.extent + second.extent
     return replace(
         first,

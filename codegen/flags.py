@@ -113,12 +113,12 @@ DEBUG = Flag(
     "1 compile summary, 2 time and rates per kernel, 3 fusion decisions, 4 generated source, 5 IR after each pass, "
     "6 each rule that fired, 7 LLVM IR and assembly. Each level adds to those below it; all goes to stderr.",
 )
-DUMP = Flag("DUMP", None, _folder, "A folder that receives one folder per compile: graph, plan and kernel sources.")
-PASSES = Flag("PASSES", frozenset(), _passes, "Passes to leave out.")
+DUMP: Flag[Path | None] = Flag("DUMP", None, _folder, "A folder that receives one folder per compile: graph, plan and kernel sources.")
+PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Passes to leave out.")
 CHECK = Flag("CHECK", False, _boolean, "Run each kernel also through the interpreter and compare.")
 TARGET = Flag("TARGET", "cpu", _choice("cpu", "cuda", "interpret", "null"), "What programs are compiled for.")
 THREADS = Flag("THREADS", 0, _integer(0, 1024), "Threads of a program; 0: one for each physical core it may use.")
-CACHE = Flag(
+CACHE: Flag[Path | None] = Flag(
     "CACHE",
     Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "graphkeras",
     _cache_folder,

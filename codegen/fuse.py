@@ -42,14 +42,14 @@ class Group:
     space: tuple[int, ...]
     nodes: list[Node]
     index: int
-    anchor: Node | None = None
+    anchor: Node = None  # type: ignore[assignment]  # the node that a template computes; other kinds have none
     reduces: list[Node] = field(default_factory=list)
     axes: tuple[int, ...] = ()
     mask: int = 0  # bits of all groups merged into this one
     ancestors: int = 0
     refusals: list[tuple[Node, str]] = field(default_factory=list)
     # filled by the lowering:
-    epilogue: Body | None = None  # of templates
+    epilogue: Body = None  # type: ignore[assignment]  # of templates
     items: dict[int, Node] = field(default_factory=dict)  # result index -> its `item` node
     stored: list[Node] = field(default_factory=list)  # members that are read from outside
 
@@ -224,7 +224,9 @@ class Fusion:
 
     def _shape_of_merge(self, old: Group, new: Group) -> Group:
         lead = next((g for g in (old, new) if g.kind == "template"), None) or (old if old.axes else new)
-        return Group(lead.kind, lead.space, [], -1, anchor=lead.anchor, reduces=[*old.reduces, *new.reduces], axes=lead.axes)
+        return Group(
+            lead.kind, lead.space, [], -1, anchor=lead.anchor, reduces=[*old.reduces, *new.reduces], axes=lead.axes
+        )
 
     def _row_too_long(self, merged: Group, members: dict[Node, str | None]) -> bool:
         length = math.prod(merged.space[a] for a in merged.axes)
@@ -266,7 +268,10 @@ class Fusion:
             return False
         return any(
             not g.mask & mask
-            and ((g.ancestors & old.mask and new.ancestors & g.mask) or (g.ancestors & new.mask and old.ancestors & g.mask))
+            and (
+                (g.ancestors & old.mask and new.ancestors & g.mask)
+                or (g.ancestors & new.mask and old.ancestors & g.mask)
+            )
             for g in self._all
         )
 
@@ -395,7 +400,7 @@ def row_strides(space: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
 
 
 def merged_level(group: Group, node: Node) -> str | None:
-    """"full": one value per element of the space; "row": one per kept element; None: neither."""
+    """ "full": one value per element of the space; "row": one per kept element; None: neither."""
     if node is group.anchor:
         return "full"
     if node in group.reduces:
@@ -408,7 +413,9 @@ def merged_level(group: Group, node: Node) -> str | None:
     return None
 
 
-def same_element(group: Group, seen: Node, base: Node, base_level: str | None, user: Node, user_level: str | None) -> bool:
+def same_element(
+    group: Group, seen: Node, base: Node, base_level: str | None, user: Node, user_level: str | None
+) -> bool:
     """Whether `user`, reading `seen` (views of `base`), reads the element at which it stands itself."""
     view = assumed_view(seen)
     if view is None or view.offset:
@@ -434,9 +441,7 @@ def spread(group: Group, view: View, user: Node) -> tuple[int, ...]:
     shape = user.inputs[0].shape if reads_full else user.shape
     steps = iter(_drop_ones(shape, broadcast_strides(view.shape, view.strides, shape)))
     full = reads_full or merged_level(group, user) == "full"
-    return tuple(
-        0 if n == 1 or (a in group.axes and not full) else next(steps) for a, n in enumerate(group.space)
-    )
+    return tuple(0 if n == 1 or (a in group.axes and not full) else next(steps) for a, n in enumerate(group.space))
 
 
 def result_strides(group: Group, node: Node, view: View) -> tuple[int, ...]:

@@ -83,7 +83,13 @@ def can_lower(graph: Graph) -> Node | None:
         if emitter_of(node.op) is None:
             return node
         for value in node.attrs.values():
-            inner = [value] if isinstance(value, Graph) else [v for v in value if isinstance(v, Graph)] if isinstance(value, tuple) else []
+            inner = (
+                [value]
+                if isinstance(value, Graph)
+                else [v for v in value if isinstance(v, Graph)]
+                if isinstance(value, tuple)
+                else []
+            )
             for body in inner:
                 found = can_lower(body)
                 if found is not None:
@@ -289,10 +295,14 @@ class Lowering:
             late.append((view, replace(place, shape=view.shape, strides=contiguous_strides(view.shape))))
             results.append(late[-1][1])
         for source, target in late:
-            if source.is_contiguous and math.prod(source.shape):
+            if source.is_contiguous and 0 not in source.shape:
                 nbytes = math.prod(source.shape) * source.itemsize
                 self.instructions.append(
-                    Copy(Ptr(target.buffer, target.offset * target.itemsize), Ptr(source.buffer, source.offset * source.itemsize), nbytes)
+                    Copy(
+                        Ptr(target.buffer, target.offset * target.itemsize),
+                        Ptr(source.buffer, source.offset * source.itemsize),
+                        nbytes,
+                    )
                 )
             else:
                 self.copy(source, target)

@@ -235,12 +235,11 @@ class Program:
 
     def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer) -> None:
         expected = self._types[what == "output"][number]
-        shape, dtype = expected if expected is not None else (None, None)
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{self.name}: {what} {number}: expected a NumPy array, received {type(array).__name__}")
-        if (dtype is not None and array.dtype != dtype) or (shape is not None and array.shape != shape):
+        if expected is not None and (array.shape, array.dtype) != expected:
             raise ValueError(
-                f"{self.name}: {what} {number}: expected {dtype}{list(shape)}, "
+                f"{self.name}: {what} {number}: expected {expected[1]}{list(expected[0])}, "
                 f"received {array.dtype}{list(array.shape)}; convert or reshape the array"
             )
         if array.size and array.nbytes < buffer.nbytes:

@@ -37,7 +37,7 @@ def explain(program: Program) -> str:
 
 def timings(program: Program) -> str:
     """Time and rates of each kernel, from the profile that GRAPHKERAS_DEBUG=2 keeps or the last `profile()`."""
-    rows = [("kernel", "µs", "GB/s", "GFLOP/s", "layers")]
+    rows: list[tuple[str, ...]] = [("kernel", "µs", "GB/s", "GFLOP/s", "layers")]
     measured = program.measured()
     for kernel, seconds in zip(program.kernels_run, measured, strict=True):
         layers = ", ".join(dict.fromkeys(o.layer for o in kernel.origins))

@@ -139,7 +139,8 @@ def origin_text(origin: Origin) -> str:
 def save_constants(path: Path, constants: Mapping[str, np.ndarray]) -> None:
     """Write the side table as .npz; arrays go as bytes, so that every dtype is possible."""
     named = {f"{k}|{a.dtype.name}|{'x'.join(map(str, a.shape))}": a.reshape(-1) for k, a in constants.items()}
-    np.savez_compressed(path, **{k: np.frombuffer(a.tobytes(), np.uint8) for k, a in named.items()})
+    arrays: dict[str, Any] = {k: np.frombuffer(a.tobytes(), np.uint8) for k, a in named.items()}
+    np.savez_compressed(path, **arrays)
 
 
 def load_constants(path: Path) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from graphkeras.codegen.cpu import target
 
@@ -243,12 +243,12 @@ def compile_object(source: str) -> bytes:
 
 
 # -- worker processes -----------------------------------------------------------------------------------
-def write_message(stream: BinaryIO, kind: int, payload: bytes) -> None:
+def write_message(stream: IO[bytes], kind: int, payload: bytes) -> None:
     stream.write(struct.pack("<BQ", kind, len(payload)) + payload)
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> tuple[int, bytes] | None:
+def read_message(stream: IO[bytes]) -> tuple[int, bytes] | None:
     head = stream.read(9)
     if len(head) < 9:
         return None

@@ -42,10 +42,10 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
     printer = KernelGradPrinter(ctx, group, window, x, dy)
     output = ctx.output(node)
     if printer.runs == 1 and output.dtype == x.dtype:
-        ctx.launch(printer.kernel(output))
+        ctx.launch(printer.gradient_kernel(output))
         return
     partial = ctx.new((printer.runs, math.prod(shape)), x.dtype, "partial sums")
-    ctx.launch(printer.kernel(partial))
+    ctx.launch(printer.gradient_kernel(partial))
     ctx.launch(sum_runs(group, partial, output))
 
 
@@ -93,7 +93,7 @@ class KernelGradPrinter(WindowPrinter):
         self.units_per_run = -(-self.units // self.runs)
         self.runs = -(-self.units // self.units_per_run)
 
-    def kernel(self, target: View) -> Kernel:
+    def gradient_kernel(self, target: View) -> Kernel:
         c, w = self.c, self.text
         params = self._grad_params(target)
         self._grad_head()

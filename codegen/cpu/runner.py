@@ -12,6 +12,7 @@ import functools
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from graphkeras.codegen import flags
@@ -54,7 +55,7 @@ Loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 @functools.cache
-def plan_loop() -> ctypes._CFuncPtr:
+def plan_loop() -> Any:
     """The native function of plan_loop.py: (head, thread, threads)."""
     source = (Path(__file__).parent / "plan_loop.py").read_text()
     return Loop(cache.load([source])[0])

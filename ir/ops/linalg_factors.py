@@ -202,8 +202,9 @@ def _svd_infer(x: TensorType, *, full_matrices: bool, compute_uv: bool) -> tuple
 
 
 def _svd(x: np.ndarray, *, full_matrices: bool, compute_uv: bool) -> tuple[np.ndarray, ...]:
-    found = np.linalg.svd(x, full_matrices=full_matrices, compute_uv=compute_uv)
-    return tuple(found) if compute_uv else (np.asarray(found),)
+    if compute_uv:
+        return tuple(np.linalg.svd(x, full_matrices=full_matrices))
+    return (np.linalg.svd(x, compute_uv=False),)
 
 
 def _svd_vjp(b: Builder, ct: Sequence[Node | None], node: Node) -> list[Node | None]:

@@ -49,7 +49,8 @@ def _binary(
         return TensorType(broadcast(name, x, y), result(dtype))
 
     def vjp(b: Builder, ct: Node, node: Node) -> Sequence[Node | None]:
-        return gradient(b, ct, *node.inputs, node) if gradient else (None, None)
+        x, y = node.inputs
+        return gradient(b, ct, x, y, node) if gradient else (None, None)
 
     samples = tuple(Sample(s, low=low, high=high, differentiable=gradient is not None) for s in SHAPES)
     register(
