@@ -43,7 +43,12 @@ def mlp(keras: Any, batch: int) -> Workload:
     """784-256-256-10 with ReLU, 269,322 weights."""
     dense = keras.layers.Dense
     model = keras.Sequential(
-        [keras.Input((784,)), dense(256, activation="relu"), dense(256, activation="relu"), dense(10, activation="softmax")]
+        [
+            keras.Input((784,)),
+            dense(256, activation="relu"),
+            dense(256, activation="relu"),
+            dense(10, activation="softmax"),
+        ]
     )
     return Workload(model, *_images(100 * batch, 784), SPARSE, batch)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.interpreter import evaluate

@@ -26,7 +26,9 @@ from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
 
 
-def _lower_body(ctx: Lowering, graph: Graph, inputs: Sequence[View], places: Sequence[View | None]) -> tuple[list[Instruction], list[View]]:
+def _lower_body(
+    ctx: Lowering, graph: Graph, inputs: Sequence[View], places: Sequence[View | None]
+) -> tuple[list[Instruction], list[View]]:
     """Instructions of a body, lowered apart; values of the body are not visible outside."""
     outer, ctx.instructions = ctx.instructions, []
     known = dict(ctx.views)
@@ -49,7 +51,9 @@ def _window(base: View, length: int, reverse: bool, label: str) -> tuple[View, S
     last = (length - 1) * stride
     extent = sum(abs(s) * (n - 1) for n, s in zip(shape, strides, strict=True)) + 1
     window = Buffer(max(extent * base.itemsize, 1), Where.ARENA, label=label)
-    step = Step(window, base.buffer, base.offset * base.itemsize + (last if reverse else 0), -stride if reverse else stride)
+    step = Step(
+        window, base.buffer, base.offset * base.itemsize + (last if reverse else 0), -stride if reverse else stride
+    )
     return View(window, base.dtype, shape, strides), step
 
 
@@ -103,4 +107,3 @@ def lower_cond(ctx: Lowering, group: Group) -> None:
     results = [ctx.result(node, k, group.items) for k in range(len(node.type))]
     branches = [_lower_body(ctx, graph, operands, list(results))[0] for graph in node.attrs["branches"]]
     ctx.instructions.append(Switch(Ptr(index.buffer, index.offset * index.itemsize), branches))
-

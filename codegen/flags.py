@@ -113,7 +113,9 @@ DEBUG = Flag(
     "1 compile summary, 2 time and rates per kernel, 3 fusion decisions, 4 generated source, 5 IR after each pass, "
     "6 each rule that fired, 7 LLVM IR and assembly. Each level adds to those below it; all goes to stderr.",
 )
-DUMP: Flag[Path | None] = Flag("DUMP", None, _folder, "A folder that receives one folder per compile: graph, plan and kernel sources.")
+DUMP: Flag[Path | None] = Flag(
+    "DUMP", None, _folder, "A folder that receives one folder per compile: graph, plan and kernel sources."
+)
 PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Passes to leave out.")
 CHECK = Flag("CHECK", False, _boolean, "Run each kernel also through the interpreter and compare.")
 TARGET = Flag("TARGET", "cpu", _choice("cpu", "cuda", "interpret", "null"), "What programs are compiled for.")

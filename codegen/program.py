@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import cache, plan_codes, runner
 from graphkeras.codegen.cpu.adapt import ThreadChoice

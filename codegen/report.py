@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph

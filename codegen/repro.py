@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.check import close
 from graphkeras.codegen.compile import compile_graph

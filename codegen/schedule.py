@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from graphkeras.codegen.cpu import plan_codes as op
 from graphkeras.codegen.kernel import (
     Buffer,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.parser import parse

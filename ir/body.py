@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
 from graphkeras.ir.types import is_float, numpy_dtype
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from graphkeras.ir.node import Literal, Node, Origin, attrs_key
 from graphkeras.ir.op import get_op
 from graphkeras.ir.types import TensorType, numpy_dtype

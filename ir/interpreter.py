@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import get_op

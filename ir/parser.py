@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Literal, Node, Origin
 from graphkeras.ir.types import TensorType, numpy_dtype

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Literal, Node, Origin
 from graphkeras.ir.types import is_float, numpy_dtype

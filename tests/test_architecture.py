@@ -58,6 +58,8 @@ def test_one_door_to_the_compiler() -> None:
 
 
 def test_import_loads_nothing_heavy() -> None:
-    code = f"import sys, graphkeras, graphkeras.layers, graphkeras.ops; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = (
+        f"import sys, graphkeras, graphkeras.layers, graphkeras.ops; print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

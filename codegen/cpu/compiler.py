@@ -61,9 +61,10 @@ def _without_interrupts() -> Iterator[None]:
 @functools.cache
 def _contexts() -> tuple[Any, Any]:
     with _without_interrupts():
-        import graphkeras.codegen.cpu.support  # noqa: F401  (registers what kernels use)
         import numba.core.compiler  # noqa: F401
         from numba.core.registry import cpu_target
+
+        import graphkeras.codegen.cpu.support  # noqa: F401  (registers what kernels use)
 
         typing, lowering = cpu_target.typing_context, cpu_target.target_context
         typing.refresh()

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import merged, widened
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors

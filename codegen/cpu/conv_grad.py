@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk, small_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors

@@ -20,12 +20,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from graphkeras.codegen.cpu.support import marked
-from graphkeras.codegen.cpu.vectors import vector_width
 from llvmlite import ir
 from numba.core import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
+
+from graphkeras.codegen.cpu.support import marked
+from graphkeras.codegen.cpu.vectors import vector_width
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 _LLVM = {"float32": ir.FloatType(), "float64": ir.DoubleType()}

@@ -30,7 +30,31 @@ from graphkeras.ir.types import numpy_dtype
 
 SPLIT = 32768  # elements under one result from which a reduction is split
 CHEAP = frozenset(
-    ["add", "sub", "mul", "neg", "abs", "maximum", "minimum", "select", "cast", "relu", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor", "sign", "floor", "isnan"]
+    [
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "maximum",
+        "minimum",
+        "select",
+        "cast",
+        "relu",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "and",
+        "or",
+        "not",
+        "xor",
+        "sign",
+        "floor",
+        "isnan",
+    ]
 )
 
 
@@ -140,7 +164,9 @@ class Levels:
 
     def row_nodes(self, number: int) -> list[Node]:
         return [
-            n for n in self.body.nodes if self.passes[n] == number and self.level(n) == "row" and n not in self.group.reduces
+            n
+            for n in self.body.nodes
+            if self.passes[n] == number and self.level(n) == "row" and n not in self.group.reduces
         ]
 
     def full_nodes(self, number: int, kept: dict[Node, str]) -> list[Node]:
@@ -521,12 +547,16 @@ def _combine_item(
     with w.block("for part in range(parts)"):
         for k in range(len(nest.group.reduces)):
             stored = [name for name, _, _, of in partials if of == k]
-            fields = [CpuHandler.from_memory(f"{n}[first + part * columns]", d) for n, (_, d) in zip(stored, nest.fields(k), strict=True)]
+            fields = [
+                CpuHandler.from_memory(f"{n}[first + part * columns]", d)
+                for n, (_, d) in zip(stored, nest.fields(k), strict=True)
+            ]
             old = [f"s{k}_{f}" for f in range(len(fields))]
             for name, text in zip(old, nest.merge(w, k, old, fields), strict=True):
                 w.line(f"{name} = {text}")
     values = {
-        r: nest.finish(w, k, [f"s{k}_{f}" for f in range(len(nest.fields(k)))]) for k, r in enumerate(nest.group.reduces)
+        r: nest.finish(w, k, [f"s{k}_{f}" for f in range(len(nest.fields(k)))])
+        for k, r in enumerate(nest.group.reduces)
     }
     index = [f"i{g}" for g in range(index_count)]
     rest = "item"

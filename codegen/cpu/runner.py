@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import cache
 

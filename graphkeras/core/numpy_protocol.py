@@ -26,8 +26,28 @@ _RENAMED = {
 }
 # Ufuncs behind the operators of ndarray: `array + tensor` is a tensor, as `tensor + array` is.
 _OPERATORS = frozenset(
-    "add subtract multiply divide true_divide floor_divide remainder power matmul less less_equal greater "
-    "greater_equal equal not_equal bitwise_and bitwise_or bitwise_xor left_shift right_shift".split()
+    [
+        "add",
+        "subtract",
+        "multiply",
+        "divide",
+        "true_divide",
+        "floor_divide",
+        "remainder",
+        "power",
+        "matmul",
+        "less",
+        "less_equal",
+        "greater",
+        "greater_equal",
+        "equal",
+        "not_equal",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "left_shift",
+        "right_shift",
+    ]
 )
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from graphkeras.trainers.step import StepProgram
 
-
 WIDTH = 108  # of the tables, also where the terminal is narrower
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, Sample, register

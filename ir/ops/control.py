@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, register

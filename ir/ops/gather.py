@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, Sample, register

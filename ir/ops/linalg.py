@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, Sample, register

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir import bodies
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node

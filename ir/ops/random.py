@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.op import Kind, Op, Sample, register
 from graphkeras.ir.ops.rules import prod, want_shape
 from graphkeras.ir.types import TensorType

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.body import AND, ARGMAX, ARGMIN, MAX, MIN, OR, PROD, SUM, Monoid
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import COMPLEX, FLOATS, INTS, SIGNED, TensorType, dtype_name

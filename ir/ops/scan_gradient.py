@@ -18,9 +18,7 @@ from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.types import is_inexact
 
 COSTLY = (Kind.CONTRACT, Kind.WINDOW, Kind.GATHER, Kind.OPAQUE)
-TRANSCENDENTAL = frozenset(
-    ("exp", "expm1", "log", "log1p", "sigmoid", "tanh", "softplus", "erf", "sin", "cos", "pow")
-)
+TRANSCENDENTAL = frozenset(("exp", "expm1", "log", "log1p", "sigmoid", "tanh", "softplus", "erf", "sin", "cos", "pow"))
 """Costly too: kept, they also spare the backward pass the products under them (the gates of an LSTM, say)."""
 Stacks = Callable[[Node], Node]
 Finish = Callable[[Builder, Stacks], Node]

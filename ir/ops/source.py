@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.node import Literal
 from graphkeras.ir.op import Kind, Op, Sample, register
 from graphkeras.ir.ops.rules import INTS, REAL, want_axis, want_shape

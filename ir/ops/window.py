@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from graphkeras.ir.body import lowest
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node

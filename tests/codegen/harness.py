@@ -10,6 +10,7 @@ import ctypes
 from functools import cache
 
 import numpy as np
+
 from graphkeras.codegen.cpu import compiler, target
 from graphkeras.codegen.kernel import Buffer, Call, Copy, Float, Int, Kernel, Ptr, View, Where, contiguous_strides
 from graphkeras.codegen.lower import Lowering

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import cache, compiler, target
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.check import CheckedProgram, CheckError, close
 from graphkeras.codegen.compile import compile_graph

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.lower import can_lower
 from graphkeras.ir.autodiff import gradients
@@ -15,7 +16,6 @@ from graphkeras.ir.node import Node
 from graphkeras.ir.op import Op, Sample, all_ops
 from graphkeras.ir.passes.pipeline import optimise
 from graphkeras.ir.types import TensorType, is_float, is_inexact, numpy_dtype
-
 from tests.ir.test_ops import build, draw
 
 NOT_NATIVE = "linear algebra, FFT and complex numbers run in the interpreter"
@@ -36,7 +36,10 @@ def items(b: Builder, node: Node) -> list[Node]:
 
 
 def check(graph: Graph, arrays: Sequence[np.ndarray], tolerance: float) -> None:
-    if any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n)) or can_lower(optimise(graph)) is not None:
+    if (
+        any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n))
+        or can_lower(optimise(graph)) is not None
+    ):
         pytest.skip(NOT_NATIVE)
     expected = evaluate(graph, arrays)
     for got, want in zip(run_compiled(graph, arrays), expected, strict=True):
@@ -124,7 +127,11 @@ def test_same_bits_for_any_number_of_threads() -> None:
     x = b.input(TensorType((300, 257), "float32"), "x")
     w = b.input(TensorType((257, 130), "float32"), "w")
     y = b.relu(b.dot_general(x, w, contract=((1,), (0,)), batch=((), ())))
-    outputs = [b.reduce_sum(y, axes=(0,), keepdims=False), b.reduce_sum(y, axes=(0, 1), keepdims=False), b.softmax(y, axis=1)]
+    outputs = [
+        b.reduce_sum(y, axes=(0,), keepdims=False),
+        b.reduce_sum(y, axes=(0, 1), keepdims=False),
+        b.softmax(y, axis=1),
+    ]
     rng = np.random.default_rng(1)
     arrays = [rng.normal(size=n.shape).astype(np.float32) for n in (x, w)]
     graph = Graph([x, w], outputs)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from graphkeras.ir.op import get_op
 
+from graphkeras.ir.op import get_op
 from tests.codegen.harness import kernels, run
 
 # input shape, kernel shape, strides, padding, dilation, groups

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen import repro
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.ir.bisect import find_in_passes

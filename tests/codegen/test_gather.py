@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from graphkeras.ir.op import get_op
 from graphkeras.ir.types import numpy_dtype, type_of
-
 from tests.codegen.harness import run
 
 

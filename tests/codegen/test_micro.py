@@ -4,8 +4,8 @@ import ctypes
 
 import numpy as np
 import pytest
-from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 
+from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from tests.codegen.harness import compiled
 
 SOURCE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate

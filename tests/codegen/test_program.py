@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import plan_codes, runner
 from graphkeras.codegen.kernel import Buffer, Call, Float, Kernel, Ptr, Where

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen import flags, repro
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.ir import bisect

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen.cpu import cache, compiler
 from graphkeras.codegen.kernel import (
     Buffer,

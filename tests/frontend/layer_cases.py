@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import type_of
 
 from graphkeras import layers
 from graphkeras.core.trace import Trace
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import type_of
 
 # (class name, constructor arguments, shapes of the inputs)
 CASES: list[tuple[str, dict[str, Any], tuple[tuple[int, ...], ...]]] = [

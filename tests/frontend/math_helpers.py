@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import type_of
 
 from graphkeras.core.trace import Trace
 from graphkeras.core.variable import Variable
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import type_of
 
 
 def run_traced(fn: Callable[..., Any], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from graphkeras.ir.autodiff import gradients
-from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import type_of
 
 from graphkeras.core import tree
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace
+from graphkeras.ir.autodiff import gradients
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import type_of
 
 
 def traced(fn: Callable[..., Any], *arrays: np.ndarray) -> Any:

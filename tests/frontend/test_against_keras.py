@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import graphkeras as keras
 import numpy as np
 import pytest
+
+import graphkeras as keras
 from graphkeras.backend import executor
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace
 from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.types import numpy_dtype, type_of
-
 from tests.fixtures.cases import LAYERS, MODELS, LayerCase, batches, set_fixed_weights
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -41,7 +41,10 @@ def test_layer(case: LayerCase) -> None:
         weights = [trace.lift(v) for v in layer.trainable_variables]
         wrt = [*weights, *([] if case.ids else [i.data for i in inputs])]
         found = gradients(trace.builder, [out.data], wrt, [trace.lift(Tensor(r))])
-    zero = [Tensor(np.zeros(n.type.shape, n.dtype)) if g is None else Tensor(g, trace) for n, g in zip(wrt, found, strict=True)]
+    zero = [
+        Tensor(np.zeros(n.type.shape, n.dtype)) if g is None else Tensor(g, trace)
+        for n, g in zip(wrt, found, strict=True)
+    ]
     graph = trace.finish([out, *zero], case.name)
     executable = executor.compile(graph)
     results = [np.empty(o.type.shape, numpy_dtype(o.dtype)) for o in graph.outputs]

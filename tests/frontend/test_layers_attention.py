@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphkeras.ir.autodiff import gradients
-from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import type_of
 
 import graphkeras as keras
 from graphkeras import layers, ops
@@ -22,6 +19,9 @@ from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.masking import get_keras_mask
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace
+from graphkeras.ir.autodiff import gradients
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import type_of
 
 rng = np.random.default_rng(0)
 QUERY = rng.normal(size=(2, 3, 8)).astype("float32")

@@ -116,11 +116,10 @@ def test_lora_on_integers_is_merged_when_saved() -> None:
 
 
 def test_rounded_inputs_have_the_gradient_of_the_inputs() -> None:
+    from graphkeras.core.trace import Trace
     from graphkeras.ir.autodiff import gradients
     from graphkeras.ir.interpreter import evaluate
     from graphkeras.ir.types import type_of
-
-    from graphkeras.core.trace import Trace
 
     layer, x = make("Dense")
     layer(x)

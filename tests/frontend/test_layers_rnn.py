@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphkeras.ir.autodiff import gradients
-from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import type_of
 
 import graphkeras as keras
 from graphkeras import layers, ops
@@ -21,6 +18,9 @@ from graphkeras.backend import executor
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.masking import get_keras_mask
 from graphkeras.core.trace import Trace
+from graphkeras.ir.autodiff import gradients
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import type_of
 from tests.frontend.layer_cases import run_traced
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

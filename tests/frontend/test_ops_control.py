@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import TensorType
 
 from graphkeras import ops, random
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.trace import Trace
 from graphkeras.core.variable import Variable
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.types import TensorType
 from tests.frontend.ops_cases import check, gradient, traced
 
 X = np.array([1.0, -2.0, 3.0], dtype="float32")

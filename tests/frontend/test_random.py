@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphkeras.ir.interpreter import evaluate
 
 from graphkeras import random
 from graphkeras.core.trace import Trace
+from graphkeras.ir.interpreter import evaluate
 
 N = 20000
 

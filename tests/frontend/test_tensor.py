@@ -4,7 +4,6 @@ from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
-from graphkeras.ir.types import TensorType
 
 import graphkeras as keras
 from graphkeras import ops, tree
@@ -12,6 +11,7 @@ from graphkeras.core.convert import convert_to_tensor
 from graphkeras.core.operation import function_operation
 from graphkeras.core.spec import compute_output_spec
 from graphkeras.core.trace import ScratchTrace, TraceError
+from graphkeras.ir.types import TensorType
 
 Point = namedtuple("Point", "x y")
 

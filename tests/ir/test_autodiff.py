@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from graphkeras.ir.autodiff import GradientError, gradients
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import TensorType
-
 from tests.ir.test_ops import check_gradient
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from graphkeras.ir.body import NumpyHandler
 from graphkeras.ir.op import Kind, all_ops, get_op
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import apply_reference, evaluate
 from graphkeras.ir.op import Kind, Op, all_ops, get_op
 from graphkeras.ir.types import TensorType
-
 from tests.ir.test_ops import check_types, first_dtype
 
 POINTWISE = [op for op in all_ops() if op.kind is Kind.POINTWISE]

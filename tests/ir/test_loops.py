@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+
 from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.passes.loops import merge_scans, prune_scans
 from graphkeras.ir.types import TensorType
-
 from tests.ir.test_control import rnn, rnn_arrays
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import apply_reference, evaluate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
@@ -14,7 +15,6 @@ from graphkeras.ir.passes.pipeline import optimise
 from graphkeras.ir.printer import equal, to_text
 from graphkeras.ir.types import TensorType, is_inexact, numpy_dtype
 from graphkeras.ir.verify import GraphError, verify
-
 from tests.codegen.test_fuzz import random_graph
 from tests.ir.test_loops import gradient_graph
 from tests.ir.test_ops import CASES, build, draw
