@@ -317,3 +317,37 @@ def test_h5py_is_imported_when_needed():
 
     code = "import graphkeras, graphkeras.saving, graphkeras.models, sys; assert 'h5py' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_file_editor(tmp_path, capsys):
+    path = tmp_path / "m.keras"
+    source = dense(3, 2)
+    source.compile("adam", "mse")
+    source.save(path)
+    editor = keras.saving.KerasFileEditor(path)
+    assert editor.compare(source) == {"status": "success", "error_count": 0, "match_count": 6}
+    editor.summary()
+    assert "dense_1" in capsys.readouterr().out and editor.config["class_name"] == "Sequential"
+    editor.add_object("layers/dense_5", {"0": np.ones((2, 2))})
+    editor.rename_object("dense_5", "dense_2")
+    editor.add_weights("layers/dense_2", {"1": np.zeros(2)})
+    editor.delete_object("optimizer")
+    target = dense(3, 2, 2)
+    assert editor.compare(target)["status"] == "success"
+    editor.save(tmp_path / "new.weights.h5")
+    target.load_weights(tmp_path / "new.weights.h5")
+    np.testing.assert_array_equal(target.layers[2].get_weights()[0], np.ones((2, 2)))
+    editor.delete_weight("dense_2", "1")
+    editor.add_weights("dense_1", {"0": np.zeros((9, 9))})
+    assert editor.compare(target)["error_count"] == 2
+    for call in (
+        lambda: editor.delete_object("dense_9"),
+        lambda: editor.delete_object("layers/dense_9"),
+        lambda: editor.rename_object("dense", "a/b"),
+        lambda: editor.add_weights("dense", [1]),
+        lambda: editor.delete_weight("dense", "7"),
+        lambda: editor.save(tmp_path / "x.h5"),
+        lambda: keras.saving.KerasFileEditor(tmp_path / "x.h5"),
+    ):
+        with pytest.raises(ValueError, match=r"not|leaf|dict|expected"):
+            call()

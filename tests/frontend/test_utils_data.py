@@ -209,7 +209,7 @@ def test_images_to_arrays_and_back(tmp_path):
         lambda: keras.utils.load_img(tmp_path / "a.png", color_mode="cmyk"),
         lambda: keras.utils.load_img(tmp_path / "a.png", target_size=(2, 2), interpolation="cubic"),
     ):
-        with pytest.raises(ValueError, match="rank 3|channel number|color_mode|interpolation"):
+        with pytest.raises(ValueError, match=r"rank 3|channel number|color_mode|interpolation"):
             call()
 
 
