@@ -47,13 +47,19 @@ def _inside(index: Tensor, n: int, mode: str) -> tuple[Tensor, Tensor | None]:
     if mode == "nearest":
         return clipped, None
     if mode == "wrap":
-        return apply("mod", index, n), None
+        return _modulo(index, n), None
     if mode == "mirror":  # about the centres of the outer elements
         period = max(2 * last, 1)
-        place = apply("mod", index, period)
+        place = _modulo(index, period)
         return apply("minimum", place, apply("sub", period, place)) if last else clipped, None
-    place = apply("mod", index, 2 * n)  # reflect: about the outer edges
+    place = _modulo(index, 2 * n)  # reflect: about the outer edges
     return apply("minimum", place, apply("sub", 2 * n - 1, place)), None
+
+
+def _modulo(index: Tensor, n: int) -> Tensor:
+    """index mod n by way of floats, whose division runs in vectors; exact for indices below 2**24."""
+    turns = apply("floor", apply("div", cast_to(index, "float32"), float(n)))
+    return apply("sub", index, apply("mul", cast_to(turns, "int32"), n))
 
 
 def _neighbours(place: Tensor, order: int) -> list[tuple[Tensor, Tensor | None]]:
