@@ -57,8 +57,8 @@ class ImageLayer(DataLayer, ConfiguredLayer):
         if "bounding_boxes" in data:
             raise ValueError(
                 f"Layer {self.name} ({type(self).__name__}) does not transform bounding boxes. Received a dict "
-                f"with the keys {sorted(data)}; expected 'images', 'labels' and 'segmentation_masks'. Take 'bounding_boxes' out "
-                "of the dict, or transform them with a layer of your own."
+                f"with the keys {sorted(data)}; expected 'images', 'labels' and 'segmentation_masks'. Take "
+                "'bounding_boxes' out of the dict, or transform them with a layer of your own."
             )
         result = dict(data)
         result["images"] = self._on_batch(self.transform_images, data["images"], transformation, training)
