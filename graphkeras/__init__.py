@@ -35,6 +35,7 @@ _NAMES = {
     "SymbolicScope": "core.scopes",
     "Variable": "core.variable",
     "device": "core.scopes",
+    "install_as_keras": "keras_alias",
     "name_scope": "core.scopes",
     "remat": "core.scopes",
 }
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from graphkeras.core.variable import Variable
     from graphkeras.dtype_policies import DTypePolicy, FloatDTypePolicy
     from graphkeras.initializers import Initializer
+    from graphkeras.keras_alias import install_as_keras
     from graphkeras.layers.input_layer import Input
     from graphkeras.layers.input_spec import InputSpec
     from graphkeras.layers.layer import Layer

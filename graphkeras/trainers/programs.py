@@ -133,7 +133,7 @@ class Programs:
         if mode == "predict":
             pending = []
         y = utils.unpack_x_y_sample_weight(data_batch)[1]
-        if unbuilt or pending:
+        if (unbuilt or pending) and not (mode == "train" and self._trains_without_call(data_batch)):
             # A model that looks at values is built on the batch itself.
             try:
                 if self.run_eagerly:  # type: ignore[attr-defined]
@@ -152,6 +152,26 @@ class Programs:
                 self._grow_optimizer()
         if unbuilt and hasattr(self, "_post_build"):
             self._post_build()
+
+    def _trains_without_call(self, batch: Any) -> bool:
+        """Whether the model has a `train_step` of its own whose batches `call` does not take (a GAN's, say).
+
+        Its parts are built by the step; what is wrong with the batch is said there.
+        """
+        from graphkeras.trainers.trainer import Trainer
+
+        if type(self).train_step is Trainer.train_step or self.run_eagerly:  # type: ignore[attr-defined]
+            return False
+        x = tree.map_structure(_spec, utils.unpack_x_y_sample_weight(batch)[0])
+        try:
+            compute_output_spec(self, x, training=False)  # type: ignore[arg-type]
+        except ValueRequested:
+            return False
+        except Exception:
+            return True
+        finally:
+            forget_losses(self)
+        return False
 
     def _build_on(self, trial: Any, batch: Any, pending: Sequence[Any]) -> None:
         """Build on a batch of tensors, or of specs: `trial` calls a function on them."""

@@ -114,13 +114,15 @@ class Normalization(DataLayer):
         """Compute the statistics of a data set; earlier ones are replaced.
 
         Args:
-            data: an array or tensor, or an iterable of batches: a list or generator of arrays, a `PyDataset`, a
+            data: an array, tensor or DataFrame, or an iterable of batches: a list or generator of arrays, a `PyDataset`, a
                 `tf.data.Dataset`. Of a batch that is a tuple the first member counts.
 
         Raises:
             TypeError: for other data.
             ValueError: for an empty iterable, or shapes that do not fit the layer.
         """
+        if hasattr(data, "to_numpy"):  # a pandas DataFrame or Series
+            data = data.to_numpy()
         whole = isinstance(data, np.ndarray) or ops.is_tensor(data)
         batches = iter([data]) if whole else _batches(data)
         first = next(batches, None)
