@@ -1,11 +1,26 @@
-"""Algebra: identities that hold for every float, NaN and infinities included, and strength reduction."""
+"""Algebra: identities that hold for every number, NaN, infinities and -0.0 included, and strength reduction.
+
+Two liberties are taken, nowhere else: rounding may differ where terms are grouped in another way, and the sign of a
+zero that a sum over axes gives is not specified.
+"""
 
 from __future__ import annotations
+
+import math
 
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node, scalar_value
 from graphkeras.ir.passes.rewrite import rule
-from graphkeras.ir.types import is_float
+from graphkeras.ir.types import is_float, is_inexact
+
+SAFE = {"float16": (1e-3, 1e3), "bfloat16": (1e-30, 1e30), "float32": (1e-30, 1e30), "float64": (1e-200, 1e200)}
+"""Per dtype, magnitudes of constants whose product or inverse neither overflows nor loses bits."""
+
+
+def _safe(value: object, dtype: str) -> bool:
+    """Whether a constant is far from overflow and underflow (so neither zero, infinite nor NaN)."""
+    low, high = SAFE[dtype]
+    return isinstance(value, (int, float)) and low < abs(value) < high
 
 
 def _same(b: Builder, x: Node, n: Node) -> Node | None:
@@ -15,17 +30,20 @@ def _same(b: Builder, x: Node, n: Node) -> Node | None:
 
 @rule("mul")
 def mul_one(b: Builder, n: Node) -> Node | None:
+    """Not for complex numbers: (1 + 0i) times an infinity has a NaN in it."""
     x, y = n.inputs
-    if scalar_value(y) == 1 and n.dtype != "bool":
+    if n.dtype == "bool" or n.dtype.startswith("complex"):
+        return None
+    if scalar_value(y) == 1:
         return _same(b, x, n)
-    if scalar_value(x) == 1 and n.dtype != "bool":
-        return _same(b, y, n)
-    return None
+    return _same(b, y, n) if scalar_value(x) == 1 else None
 
 
 @rule("mul")
 def mul_minus_one(b: Builder, n: Node) -> Node | None:
     x, y = n.inputs
+    if n.dtype.startswith("complex"):
+        return None
     if scalar_value(y) == -1 and x.shape == n.shape:
         return b.neg(x)
     if scalar_value(x) == -1 and y.shape == n.shape:
@@ -35,7 +53,7 @@ def mul_minus_one(b: Builder, n: Node) -> Node | None:
 
 @rule("mul")
 def constants_together(b: Builder, n: Node) -> Node | None:
-    """(x * c) * d = x * (c * d): the constant goes right, two become one."""
+    """(x * c) * d = x * (c * d): the constant goes right, two become one (not in float16, where x * c may overflow)."""
     x, y = n.inputs
     if not is_float(n.dtype):
         return None
@@ -45,18 +63,53 @@ def constants_together(b: Builder, n: Node) -> Node | None:
     if d is None or x.op != "mul" or x.shape != n.shape:
         return None
     c = scalar_value(x.inputs[1])
-    return b.mul(x.inputs[0], c * d) if c is not None and x.inputs[0].shape == n.shape else None
+    if n.dtype == "float16" or not all(_safe(v, n.dtype) for v in (c, d)) or x.inputs[0].shape != n.shape:
+        return None
+    return b.mul(x.inputs[0], c * d) if _safe(c * d, n.dtype) else None
 
 
 @rule("add", "sub")
 def add_zero(b: Builder, n: Node) -> Node | None:
+    """x + 0.0 turns -0.0 into 0.0, so it goes only where x is known to be no -0.0; x + -0.0 and x - 0.0 always go."""
     x, y = n.inputs
-    zero = scalar_value(y)
-    if zero == 0 and (n.op == "sub" or str(zero) in ("-0.0", "0", "False") or is_float(n.dtype)):
+    if _no_change(scalar_value(y), n.op == "sub", x):
         return _same(b, x, n)
-    if n.op == "add" and scalar_value(x) == 0:
+    if n.op == "add" and _no_change(scalar_value(x), False, y):
         return _same(b, y, n)
     return None
+
+
+def _no_change(zero: object, subtracted: bool, x: Node) -> bool:
+    """Whether adding (or subtracting) the constant leaves every value of x as it is."""
+    if isinstance(zero, complex) or zero != 0:
+        return False
+    if not isinstance(zero, float):
+        return True
+    minus = (math.copysign(1.0, zero) < 0) != subtracted
+    return minus or _never_minus_zero(x)
+
+
+def _never_minus_zero(x: Node, depth: int = 4) -> bool:
+    """Whether a float value can be shown to be no -0.0, looking at `depth` ops."""
+    if depth == 0:
+        return False
+    known = [_never_minus_zero(i, depth - 1) for i in x.inputs] if x.op in ("add", "sub", "select", *MOVES) else []
+    if x.op == "add":  # -0.0 only where both are
+        return any(known)
+    if x.op in ("sub", *MOVES):  # x - y is 0.0 where x = y, -0.0 only for -0.0 - 0.0
+        return known[0]
+    if x.op == "select":
+        return known[1] and known[2]
+    if x.op == "cast":
+        return not is_inexact(x.inputs[0].dtype)
+    if x.op == "mul":
+        return x.inputs[0] is x.inputs[1]
+    value = scalar_value(x) if x.op == "const" else None
+    return (value is not None and math.copysign(1.0, value) > 0) or x.op in POSITIVE
+
+
+MOVES = ("reshape", "transpose", "broadcast_to", "slice", "reverse", "stop_gradient")
+POSITIVE = ("exp", "abs", "sigmoid", "softplus", "softmax", "reduce_sum")
 
 
 @rule("add")
@@ -76,10 +129,11 @@ def sub_negated(b: Builder, n: Node) -> Node | None:
 
 @rule("neg")
 def double_negation(b: Builder, n: Node) -> Node | None:
+    """-(-x) = x; -(x - y) = y - x for integers only: of equal floats it would be 0.0 instead of -0.0."""
     (x,) = n.inputs
     if x.op == "neg":
         return x.inputs[0]
-    if x.op == "sub":
+    if x.op == "sub" and not is_inexact(n.dtype):
         return b.sub(x.inputs[1], x.inputs[0])
     return None
 
@@ -93,8 +147,7 @@ def div_by_constant(b: Builder, n: Node) -> Node | None:
         return None
     if c == 1.0:
         return _same(b, x, n)
-    mantissa = abs(c).hex().split("p")[0] if c not in (0.0, float("inf"), float("-inf")) and c == c else ""
-    return b.mul(x, 1.0 / c) if mantissa in ("0x1.0000000000000",) and 1e-30 < abs(c) < 1e30 else None
+    return b.mul(x, 1.0 / c) if _safe(c, n.dtype) and math.frexp(abs(c))[0] == 0.5 else None
 
 
 @rule("pow")
@@ -145,15 +198,22 @@ def logic_known(b: Builder, n: Node) -> Node | None:
 def factor_out_of_sum(b: Builder, n: Node) -> Node | None:
     """sum(x * c) = c * sum(x), where c does not change along the summed axes.
 
-    Gradients of normalisations ask for several sums that differ by such factors only: they become one.
+    Gradients of normalisations ask for several sums that differ by such factors only: they become one. In the forward
+    pass c has to be an ordinary constant: an infinite one would give inf for what is inf - inf. A sum of halves could
+    overflow.
     """
     (x,) = n.inputs
+    if n.dtype == "float16":
+        return None
     if x.op != "mul" or n.attrs["keepdims"] or not is_float(n.dtype) or not n.attrs["axes"]:
         return None
     axes = n.attrs["axes"]
     factors = _factors(x, x.shape)
     fixed = [f for f in factors if all(_extent(f, x, a) == 1 for a in axes)]
     moving = [f for f in factors if f not in fixed]
+    if n.origin.phase == "forward":
+        fixed = [f for f in fixed if _safe(scalar_value(f), n.dtype)]
+        moving = [f for f in factors if f not in fixed]
     if not fixed or not moving or not any(f.shape == x.shape for f in moving):
         return None
     moving.sort(key=lambda f: (f.shape != x.shape, f.id))
@@ -205,7 +265,9 @@ def log_of_softmax(b: Builder, n: Node) -> Node | None:
 @rule("log")
 def log_of_sigmoid(b: Builder, n: Node) -> Node | None:
     (x,) = n.inputs
-    return b.neg(b.softplus(b.neg(x.inputs[0]))) if x.op == "sigmoid" else None
+    if x.op != "sigmoid":
+        return None
+    return b.sub(b.const(0.0, n.dtype), b.softplus(b.neg(x.inputs[0])))  # not neg: log(1) is 0.0
 
 
 STABILISE = (log_of_softmax, log_of_sigmoid)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node, scalar_value
 from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.passes.rewrite import rule
+from graphkeras.ir.types import FLOATS, INTS, SIGNED, is_float, is_inexact
 
 
 @rule("reshape")
@@ -15,8 +20,9 @@ def reshape_of_reshape(b: Builder, n: Node) -> Node | None:
         return x
     if x.op == "reshape":
         return b.reshape(x.inputs[0], shape=n.shape)
-    value = scalar_value(x) if x.op == "broadcast_to" else None
-    return b.broadcast_to(x.inputs[0], shape=n.shape) if value is not None and x.inputs[0].type.rank == 0 else None
+    if x.op == "broadcast_to" and x.inputs[0].type.rank == 0:
+        return b.broadcast_to(x.inputs[0], shape=n.shape)
+    return None
 
 
 @rule("transpose")
@@ -71,9 +77,137 @@ def cast_to_itself(b: Builder, n: Node) -> Node | None:
     return None
 
 
+EXACT_INTS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+"""Bits of the integers that a float dtype holds exactly."""
+
+
+def _keeps_all(source: str, target: str) -> bool:
+    """Whether every value of one dtype is a value of the other."""
+    if source == "bool":
+        return is_float(target) or target in INTS
+    if source in FLOATS:
+        return target == "float64" or (target == "float32" and source in ("float16", "bfloat16"))
+    if source not in INTS:
+        return False
+    bits = int(source.lstrip("uint"))
+    if is_float(target):
+        return bits <= EXACT_INTS[target]
+    return target in INTS and int(target.lstrip("uint")) > bits and (target in SIGNED or source not in SIGNED)
+
+
+@rule("cast")
+def cast_chain(b: Builder, n: Node) -> Node | None:
+    """Through a dtype that holds every value of the first one: cast once."""
+    (x,) = n.inputs
+    if x.op != "cast" or not _keeps_all(x.inputs[0].dtype, x.dtype) or n.dtype.startswith("complex"):
+        return None
+    return b.cast(x.inputs[0], dtype=n.dtype)
+
+
+@rule("maximum", "minimum")
+def extremum_of_extremum(b: Builder, n: Node) -> Node | None:
+    """max(max(x, c), d) = max(x, max(c, d)); with zeros of two signs either might win, so these stay."""
+    x, y = n.inputs
+    if x.op != n.op or x.shape != n.shape or x.inputs[0].shape != n.shape:
+        return None
+    c, d = scalar_value(x.inputs[1]), scalar_value(y)
+    if c is None or d is None or c == d == 0:
+        return None
+    return b.emit(n.op, x.inputs[0], b.const((np.maximum if n.op == "maximum" else np.minimum)(c, d), n.dtype))
+
+
 @rule("slice")
 def whole_slice(b: Builder, n: Node) -> Node | None:
     return n.inputs[0] if n.inputs[0].shape == n.shape else None
+
+
+Ints = tuple[int, ...]
+
+
+def _moved(n: Node, x: Node, by: Ints) -> tuple[Ints, Ints] | None:
+    """(start, stop) of the slice n in x, whose element 0 is element `by` of what n reads; None: it reaches outside."""
+    start = tuple(s - m for s, m in zip(n.attrs["start"], by, strict=True))
+    last = [s + (size - 1) * k for s, size, k in zip(start, n.shape, n.attrs["step"], strict=True)]
+    if n.type.size == 0 or min(start) < 0 or any(e >= size for e, size in zip(last, x.shape, strict=True)):
+        return None
+    return (start, tuple(e + 1 for e in last))
+
+
+@rule("slice")
+def slice_of_slice(b: Builder, n: Node) -> Node | None:
+    (x,) = n.inputs
+    if x.op != "slice" or n.type.size == 0:
+        return None
+    start = tuple(o + s * k for o, s, k in zip(x.attrs["start"], n.attrs["start"], x.attrs["step"], strict=True))
+    step = tuple(k * m for k, m in zip(x.attrs["step"], n.attrs["step"], strict=True))
+    stop = tuple(s + (size - 1) * k + 1 for s, size, k in zip(start, n.shape, step, strict=True))
+    return b.slice(x.inputs[0], start=start, stop=stop, step=step)
+
+
+@rule("slice")
+def slice_of_part(b: Builder, n: Node) -> Node | None:
+    """A slice inside one operand of a concat, or inside what a pad surrounds, reads only that."""
+    (x,) = n.inputs
+    if x.op == "pad" and not any(x.attrs["interior"]):
+        window = _moved(n, x.inputs[0], x.attrs["low"])
+        return _slice(b, x.inputs[0], window, n) if window is not None else None
+    if x.op != "concat":
+        return None
+    axis, offset = x.attrs["axis"], 0
+    for part in x.inputs:
+        window = _moved(n, part, tuple(offset if a == axis else 0 for a in range(n.type.rank)))
+        if window is not None:
+            return _slice(b, part, window, n)
+        offset += part.shape[axis]
+    return None
+
+
+def _slice(b: Builder, x: Node, window: tuple[Ints, Ints], n: Node) -> Node:
+    return b.slice(x, start=window[0], stop=window[1], step=n.attrs["step"])
+
+
+@rule("concat")
+def concat_of_slices(b: Builder, n: Node) -> Node | None:
+    """Neighbouring slices of one value, put together again, are one slice."""
+    axis = n.attrs["axis"]
+    parts = [i for i in n.inputs if i.shape[axis]]
+    if len(parts) < 2 or any(i.op != "slice" or i.inputs[0] is not parts[0].inputs[0] for i in parts):
+        return None
+    first = parts[0].attrs
+    end = first["stop"][axis]
+    for part in parts[1:]:
+        same = all(
+            part.attrs[key][a] == first[key][a]
+            for key in first
+            for a in range(n.type.rank)
+            if a != axis or key == "step"
+        )
+        if not same or part.attrs["start"][axis] != end:
+            return None
+        end = part.attrs["stop"][axis]
+    if first["step"][axis] != 1:
+        return None
+    stop = tuple(end if a == axis else s for a, s in enumerate(first["stop"]))
+    return b.slice(parts[0].inputs[0], start=first["start"], stop=stop, step=first["step"])
+
+
+@rule("dot_general")
+def product_of_transpose(b: Builder, n: Node) -> Node | None:
+    """A product names the axes it contracts: no need to transpose an operand whose free axes keep their order."""
+    for k, operand in enumerate(n.inputs):
+        if operand.op != "transpose":
+            continue
+        perm = operand.attrs["perm"]
+        contract, batch = n.attrs["contract"], n.attrs["batch"]
+        free = [p for a, p in enumerate(perm) if a not in contract[k] and a not in batch[k]]
+        if free != sorted(free):
+            continue
+        inputs = [*n.inputs]
+        inputs[k] = operand.inputs[0]
+        moved = [tuple(perm[a] for a in axes[k]) for axes in (contract, batch)]
+        attrs = [(m, axes[1]) if k == 0 else (axes[0], m) for m, axes in zip(moved, (contract, batch), strict=True)]
+        return b.dot_general(*inputs, contract=attrs[0], batch=attrs[1])
+    return None
 
 
 @rule("concat")
@@ -103,9 +237,9 @@ def sum_of_broadcast(b: Builder, n: Node) -> Node | None:
     repeated = [a for a in n.attrs["axes"] if a < lead or (source.shape[a - lead] == 1 and x.shape[a] != 1)]
     if len(repeated) != len(n.attrs["axes"]):
         return None
-    times = 1
-    for a in repeated:
-        times *= x.shape[a]
+    times = math.prod(x.shape[a] for a in repeated)
+    if times == 0:  # an empty sum is 0, also where the values are infinite
+        return None
     kept = tuple(m for a, m in enumerate(x.shape) if a not in repeated)
     inner = tuple(m for a, m in enumerate((1,) * lead + source.shape) if a not in repeated)
     return b.broadcast_to(b.mul(b.reshape(source, shape=inner), float(times)), shape=kept)
@@ -156,7 +290,12 @@ def _zero_pad(n: Node) -> tuple[int, int, int] | None:
 
 @rule("add")
 def sum_of_parts(b: Builder, n: Node) -> Node | None:
-    """pad(x, after) + pad(y, before) = concat(x, y) where the parts touch: what the gradient of a split is."""
+    """pad(x, after) + pad(y, before) = concat(x, y) where the parts touch: what the gradient of a split is.
+
+    In the forward pass it stays: there -0.0 + 0.0 has to be 0.0.
+    """
+    if n.origin.phase == "forward" and is_inexact(n.dtype):
+        return None
     found = [_zero_pad(i) for i in n.inputs]
     if None in found or n.inputs[0].shape != n.inputs[1].shape:
         return None
@@ -190,7 +329,13 @@ CANONICAL = (
     transpose_of_product,
     broadcast_of_broadcast,
     cast_to_itself,
+    cast_chain,
+    extremum_of_extremum,
     whole_slice,
+    slice_of_slice,
+    slice_of_part,
+    concat_of_slices,
+    product_of_transpose,
     concat_of_one,
     concat_of_concat,
     sum_of_parts,

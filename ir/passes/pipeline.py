@@ -15,6 +15,7 @@ from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
 from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
+from graphkeras.ir.passes.joins import join_reductions
 from graphkeras.ir.passes.loops import merge_scans, prune_scans
 from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
 from graphkeras.ir.verify import verify
@@ -57,9 +58,11 @@ DOCS = {
     "algebra": "identities that hold for every number, NaN and infinities included, and strength reduction",
     "fold": "what depends on constants only is computed once",
     "stabilise": "log of softmax or sigmoid in the form that does not overflow",
+    "join": "a reduction of a reduction becomes one",
     "decompose": "composites become primitives (cannot be switched off)",
 }
 """What each stage does, in one line."""
+PLAIN = frozenset({"loops", "join", "decompose"})  # stages that are functions of the whole graph, not sets of rules
 
 STAGES = (
     "canonicalise",
@@ -68,6 +71,7 @@ STAGES = (
     "stabilise",
     "decompose",
     "canonicalise",
+    "join",
     "fold",
     "algebra",
     "canonicalise",
@@ -79,13 +83,13 @@ VERIFY = False  # whether `optimise` checks the graph after each stage when it i
 
 def names() -> frozenset[str]:
     """Everything that can be switched off: stages and single rules."""
-    rules = (r.name for stage in DOCS if stage not in ("loops", "decompose") for r in _rules(stage))
+    rules = (r.name for stage in DOCS if stage not in PLAIN for r in _rules(stage))
     return frozenset({*DOCS, *rules}) - {"decompose"}
 
 
 def rules_of(stage: str) -> tuple[str, ...]:
     """Names of a stage's rules; none for stages that are not made of rules."""
-    return () if stage in ("loops", "decompose") else tuple(dict.fromkeys(r.name for r in _rules(stage)))
+    return () if stage in PLAIN else tuple(dict.fromkeys(r.name for r in _rules(stage)))
 
 
 def optimise(
@@ -123,6 +127,8 @@ def optimise(
     for name in STAGES:
         if name == "decompose":
             graph = done(name, decompose(graph, claimed))
+        elif name == "join" and name not in off:
+            graph = done(name, join_reductions(graph))
         elif name not in off:
             graph = done(name, rewrite(graph, _active(name, frozenset(off)), on_fire))
     return graph
