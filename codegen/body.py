@@ -1,8 +1,8 @@
 """The scalar part of a kernel: pointwise nodes, printed once per element.
 
-A Body is what fusion hangs on a kernel. Every kernel template (map, row, column, product, convolution ...) walks some loops
-and has, inside them, names for the element it stands at; the Body prints the statements that load operands, compute and
-store. A template uses it in three calls:
+A Body is what fusion hangs on a kernel. Every kernel template (map, row, column, product, convolution ...) walks some
+loops and has, inside them, names for the element it stands at; the Body prints the statements that load operands,
+compute and store. A template uses it in three calls:
 
     body = group.epilogue                      # never None: without fusion it stores the anchor's own result
     first = len(own_args); args = [*own_args, *body.args]
@@ -10,8 +10,9 @@ store. A template uses it in three calls:
     ...
     body.emit(w, {group.anchor: "acc"}, ["i", "j"])   # inside the innermost loop: index names, one per axis group
 
-Operands are walked with one stride per axis group (`groups`): for a product the groups are (batch, rows, columns). Strides of
-0 and 1 are printed as literals, so that the innermost loop vectorises; all others, and all scalar constants, arrive in `args`.
+Operands are walked with one stride per axis group (`groups`): for a product the groups are (batch, rows, columns).
+Strides of 0 and 1 are printed as literals, so that the innermost loop vectorises; all others, and all scalar
+constants, arrive in `args`.
 """
 
 from __future__ import annotations

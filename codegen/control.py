@@ -1,8 +1,9 @@
 """Control flow: scan, while and cond become instructions of the plan with their bodies lowered in place.
 
-Carries live in buffers of their own. A body reads them there and, where nothing reads the old value afterwards, writes the new value
-straight back (the in-place rule of `Lowering.graph`); otherwise the result is copied at the end of the iteration. Slices of the
-scanned inputs and outputs are windows that advance by one slice per iteration: nothing is gathered or stacked.
+Carries live in buffers of their own. A body reads them there and, where nothing reads the old value afterwards, writes
+the new value straight back (the in-place rule of `Lowering.graph`); otherwise the result is copied at the end of the
+iteration. Slices of the scanned inputs and outputs are windows that advance by one slice per iteration: nothing is
+gathered or stacked.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Fusion: which nodes share a kernel.
 
-Nodes are visited in topological order. A pointwise node that only one other node reads waits for its reader (so that what is
-cheap is computed where it is used); every other node is placed: into the group of a producer where that is legal, else into
-a group of its own. Legality is a test on iteration spaces and index maps and on the absence of a cycle; every refusal is kept with
-its reason (`Group.refusals`), for `explain()` and GRAPHKERAS_DEBUG=3.
+Nodes are visited in topological order. A pointwise node that only one other node reads waits for its reader (so that
+what is cheap is computed where it is used); every other node is placed: into the group of a producer where that is
+legal, else into a group of its own. Legality is a test on iteration spaces and index maps and on the absence of a
+cycle; every refusal is kept with its reason (`Group.refusals`), for `explain()` and GRAPHKERAS_DEBUG=3.
 
-Kinds of groups: "map" (pointwise only), "row" (reduces the innermost axis: softmax, layer norm; later passes over the same row
-may read its results), "column" (reduces outer axes, keeps the innermost: bias gradients, batch statistics), "template" (one product,
-convolution, gather ... with a pointwise epilogue).
+Kinds of groups: "map" (pointwise only), "row" (reduces the innermost axis: softmax, layer norm; later passes over the
+same row may read its results), "column" (reduces outer axes, keeps the innermost: bias gradients, batch statistics),
+"template" (one product, convolution, gather ... with a pointwise epilogue).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Graph -> instructions: views for values, kernels for groups, destinations for results.
 
-`Lowering.graph` lowers a graph whose inputs already have views and returns the views of its outputs; control flow calls it again
-for bodies. Templates register themselves with `@lowers("op")` and get (ctx, group); see `codegen/kernel.py` for what they produce and
-`codegen/body.py` for the epilogue.
+`Lowering.graph` lowers a graph whose inputs already have views and returns the views of its outputs; control flow
+calls it again for bodies. Templates register themselves with `@lowers("op")` and get (ctx, group); see
+`codegen/kernel.py` for what they produce and `codegen/body.py` for the epilogue.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ class Lowering:
     def graph(self, graph: Graph, inputs: Sequence[View], destinations: Sequence[View | None]) -> list[View]:
         """Lower `graph`; outputs with a destination end up there, the others wherever they are.
 
-        A destination may be the memory of an input (state updated in place): the kernel that computes the output writes there
-        directly when nothing reads the old value afterwards, else the result is copied at the end.
+        A destination may be the memory of an input (state updated in place): the kernel that computes the output
+        writes there directly when nothing reads the old value afterwards, else the result is copied at the end.
         """
         saved = self._destinations
         self._destinations = {}
@@ -223,7 +223,7 @@ class Lowering:
         emit(self, group)
 
     def body(self, group: Group, groups: Sequence[Sequence[int]] | None = None) -> Body:
-        """The Body of a group over its full space; `groups`: axes behind each index (default: merged as far as can be)."""
+        """The Body of a group over its full space; `groups`: axes behind each index (default: as few as can be)."""
         loads, aliases = self.operands(group)
         members = [n for n in group.nodes if n is not group.anchor and n not in group.reduces]
         stores = {n: self.stored_view(group, n) for n in group.stored}
@@ -265,7 +265,8 @@ class Lowering:
     def _place_outputs(self, graph: Graph, groups: Sequence[Group], destinations: Sequence[View | None]) -> None:
         owner = {n: (position, g) for position, g in enumerate(groups) for n in g.nodes}
         readers = _buffer_readers(graph, groups, self.views)
-        # An input that is an output as it is (the old state, say) is copied at the end: nothing may overwrite it before.
+        # An input that is an output as it is (the old state, say) is copied at the end: nothing may overwrite it
+        # before.
         inputs = set(graph.inputs)
         bases = [resolve(node) for node in graph.outputs]
         kept = {id(self.views[base].buffer) for base in bases if base in inputs}

@@ -1,7 +1,8 @@
 """The memory plan: liveness of temporaries over the instruction list, and their places in one arena.
 
-The list is flattened (loops and branches too); a buffer that lives across a loop's edge lives as long as the loop. Places are given
-greedily, largest buffers first, each at the lowest 64-byte aligned offset that no overlapping lifetime occupies.
+The list is flattened (loops and branches too); a buffer that lives across a loop's edge lives as long as the loop.
+Places are given greedily, largest buffers first, each at the lowest 64-byte aligned offset that no overlapping
+lifetime occupies.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _walk(instructions: Sequence[Instruction], clock: int, found: dict[Buffer, t
 
 
 def _span_loop(instruction: Instruction, start: int, end: int, found: dict[Buffer, tuple[int, int]]) -> None:
-    """What a loop touches and what lives outside of it, or is carried from one iteration to the next, lives through it."""
+    """What a loop touches and lives outside of it, or is carried to the next iteration, lives through it."""
     if isinstance(instruction, Switch):
         for buffer in touched(instruction):
             _extend(found, buffer, start, end)

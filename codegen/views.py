@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -104,7 +105,7 @@ def collapse(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[li
 def mergeable(shape: Sequence[int], strides: Sequence[int], axes: Sequence[int]) -> int | None:
     """The one stride with which the flattened `axes` are walked, or None where it takes several."""
     kept = [a for a in axes if shape[a] != 1]
-    for outer, inner in zip(kept, kept[1:], strict=False):
+    for outer, inner in itertools.pairwise(kept):
         if strides[outer] != strides[inner] * shape[inner]:
             return None
     return strides[kept[-1]] if kept else 0

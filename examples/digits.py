@@ -1,7 +1,7 @@
 """Trains a small convolutional network on scikit-learn's handwritten digits (1,797 scans of 8 x 8 pixels).
 
-Run with `make demo`, or `python examples/digits.py`. It shows the progress of training with validation and early stopping, the
-confusion matrix on digits the network has not seen, and at the end what the compiler made of the model.
+Run with `make demo`, or `python examples/digits.py`. It shows the progress of training with validation and early
+stopping, the confusion matrix on digits the network has not seen, and at the end what the compiler made of the model.
 """
 
 import numpy as np

@@ -25,7 +25,8 @@ def evaluate(graph: Graph, arrays: Sequence[np.ndarray], *, float64: bool = Fals
         array = np.asarray(array)
         if tuple(array.shape) != node.type.shape:
             raise ValueError(
-                f"input {node.attrs['name']!r} of graph {graph.name!r} expects {node.type}, received shape {array.shape}"
+                f"input {node.attrs['name']!r} of graph {graph.name!r} expects {node.type}, "
+                f"received shape {array.shape}"
             )
         values[node] = _wide(array) if float64 else array
     last_use = _last_uses(graph)

@@ -1,8 +1,9 @@
 """How many threads a program should use, learned while it runs.
 
-Results do not depend on the number of threads, so a program may change it between two calls. On a quiet machine all threads win;
-where other jobs hold the cores, threads that wait for one another at every kernel lose badly (4x was seen), and one thread is best.
-Runs that are long enough to be timed keep an estimate for each choice; the loser is tried again now and then.
+Results do not depend on the number of threads, so a program may change it between two calls. On a quiet machine all
+threads win; where other jobs hold the cores, threads that wait for one another at every kernel lose badly (4x was
+seen), and one thread is best. Runs that are long enough to be timed keep an estimate for each choice; the loser is
+tried again now and then.
 """
 
 from __future__ import annotations

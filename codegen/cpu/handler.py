@@ -1,8 +1,8 @@
 """The CPU handler of scalar bodies: prints Numba statements, one per operation.
 
-A body (`Op.lower`) is written once against the handler protocol of `graphkeras.ir.body`; this handler turns it into source.
-Values are names that know their dtype. Half floats are held in float32 registers and rounded when stored; bools are i1 in
-registers and one byte in memory.
+A body (`Op.lower`) is written once against the handler protocol of `graphkeras.ir.body`; this handler turns it into
+source. Values are names that know their dtype. Half floats are held in float32 registers and rounded when stored;
+bools are i1 in registers and one byte in memory.
 """
 
 from __future__ import annotations

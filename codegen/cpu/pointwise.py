@@ -1,8 +1,8 @@
 """Map kernels: fused pointwise work.
 
-When all operands step through memory as one run, the kernel walks one flat index and takes a list of *segments* (extent and operands
-each), so that launches of the same source, such as the updates of all weights, become a single one. Otherwise it walks a nest
-of loops: the outermost one is the work item, the innermost one is meant for vectors.
+When all operands step through memory as one run, the kernel walks one flat index and takes a list of *segments*
+(extent and operands each), so that launches of the same source, such as the updates of all weights, become a single
+one. Otherwise it walks a nest of loops: the outermost one is the work item, the innermost one is meant for vectors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEADER = "from graphkeras.codegen.cpu.support import *"
 
 
 def describe(nodes: tuple[Node, ...] | list[Node], title: str) -> list[str]:
-    """Head comment of a kernel: what it computes. Independent of names and sizes, so that equal kernels share one source."""
+    """Head comment of a kernel: what it computes. No names, no sizes, so that equal kernels share one source."""
     return [f'"""{title}', "", *(f"    {n.op}" for n in nodes), '"""']
 
 

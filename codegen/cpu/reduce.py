@@ -1,13 +1,14 @@
 """Reduction kernels, by rows and by columns.
 
-Row kernels reduce the innermost axis: one work item is one row, which stays in the cache while several passes walk it. What a later pass
-needs of an earlier one is loaded again from a result that was stored, kept in a scratch row (transcendentals), or simply computed
-again. So softmax, layer norm and cross-entropy, forward or backward, are one kernel.
+Row kernels reduce the innermost axis: one work item is one row, which stays in the cache while several passes walk it.
+What a later pass needs of an earlier one is loaded again from a result that was stored, kept in a scratch row
+(transcendentals), or simply computed again. So softmax, layer norm and cross-entropy, forward or backward, are one
+kernel.
 
 Column kernels keep the innermost axis: accumulators are a vector of columns, and rows stream by.
 
-Long reductions with few results are split into a fixed number of chunks (decided by the sizes, not by the threads) whose partial
-results a second kernel combines in order.
+Long reductions with few results are split into a fixed number of chunks (decided by the sizes, not by the threads)
+whose partial results a second kernel combines in order.
 """
 
 from __future__ import annotations

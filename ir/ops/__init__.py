@@ -27,6 +27,7 @@ __all__ = [
     "composite",
     "composite_layers",
     "composite_losses",
+    "composite_statistics",
     "contract",
     "control",
     "custom",
