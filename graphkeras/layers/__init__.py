@@ -68,6 +68,9 @@ from graphkeras.layers.pooling.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from graphkeras.layers.preprocessing.category_encoding import CategoryEncoding
+from graphkeras.layers.preprocessing.discretization import Discretization
+from graphkeras.layers.preprocessing.hashing import HashedCrossing, Hashing
 from graphkeras.layers.preprocessing.image.random_affine import (
     RandomFlip,
     RandomRotation,
@@ -76,8 +79,11 @@ from graphkeras.layers.preprocessing.image.random_affine import (
 )
 from graphkeras.layers.preprocessing.image.random_color import RandomBrightness, RandomContrast
 from graphkeras.layers.preprocessing.image.sizes import CenterCrop, RandomCrop, Resizing
+from graphkeras.layers.preprocessing.lookups import IntegerLookup, StringLookup
 from graphkeras.layers.preprocessing.normalization import Normalization
+from graphkeras.layers.preprocessing.pipeline import Pipeline
 from graphkeras.layers.preprocessing.rescaling import Rescaling
+from graphkeras.layers.preprocessing.text_vectorization import TextVectorization
 from graphkeras.layers.regularization.activity_regularization import ActivityRegularization
 from graphkeras.layers.regularization.dropout import (
     AlphaDropout,

@@ -114,8 +114,8 @@ class Normalization(DataLayer):
         """Compute the statistics of a data set; earlier ones are replaced.
 
         Args:
-            data: an array, tensor or DataFrame, or an iterable of batches: a list or generator of arrays, a `PyDataset`, a
-                `tf.data.Dataset`. Of a batch that is a tuple the first member counts.
+            data: an array, tensor or DataFrame, or an iterable of batches: a list or generator of arrays, a
+                `PyDataset`, a `tf.data.Dataset`. Of a batch that is a tuple the first member counts.
 
         Raises:
             TypeError: for other data.
