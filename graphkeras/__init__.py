@@ -36,6 +36,7 @@ _NAMES = {
     "Variable": "core.variable",
     "device": "core.scopes",
     "install_as_keras": "keras_alias",
+    "function": "backend.compiled",
     "name_scope": "core.scopes",
     "remat": "core.scopes",
 }
@@ -81,6 +82,7 @@ _MODULES = frozenset(
 __all__ = ["__version__", "version", *sorted(_NAMES)]
 
 if TYPE_CHECKING:
+    from graphkeras.backend.compiled import function
     from graphkeras.core.function import Function
     from graphkeras.core.keras_tensor import KerasTensor
     from graphkeras.core.operation import Operation

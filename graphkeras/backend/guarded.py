@@ -21,7 +21,7 @@ from graphkeras.core.variable import Variable
 from graphkeras.ir.graph import Builder, Graph, reachable
 from graphkeras.ir.interpreter import apply_reference
 from graphkeras.ir.node import Node
-from graphkeras.ir.types import TensorType
+from graphkeras.ir.types import TensorType, is_inexact
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -31,6 +31,10 @@ class PathChanged(BaseException):
 
     No Exception, so that no handler in traced code stops it.
     """
+
+
+class ValuesUsed(BaseException):
+    """Python asked for a value that is no decision: a float, an array."""
 
 
 class StateGrown(PathChanged):
@@ -125,7 +129,12 @@ class GuardedTrace(Trace):
         return self.values[variable]
 
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
-        return self._answer(tensor.data).copy()  # type: ignore[arg-type]
+        node: Node = tensor.data  # type: ignore[assignment]
+        constant = all(n.op != "input" for n in reachable([node]))
+        variable = node.op == "input" and node not in self.inputs  # a setting, which seldom changes
+        if constant or variable or (tensor.size == 1 and not is_inexact(node.dtype)):
+            return self._answer(node).copy()
+        raise ValuesUsed
 
     def concrete_bool(self, tensor: Tensor) -> bool:
         check_single(tensor)

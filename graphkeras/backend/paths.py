@@ -2,7 +2,8 @@
 
 A segment computes what its guard asks for and what later segments need; the guard's value says which segment is next;
 the last one of a path computes results and new values of variables, which are stored when everything has succeeded.
-A path that has not been seen is traced (`guarded.py`) and added to the tree.
+A path that has not been seen is traced (`guarded.py`) and added to the tree. Where Python uses floats or arrays, or
+there are too many paths, it runs in each call (`interactive.py`).
 """
 
 from __future__ import annotations
@@ -10,29 +11,26 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphkeras.backend import executor
-from graphkeras.backend.guarded import Guard, GuardedTrace, PathChanged, Roots, StateGrown
+from graphkeras.backend.guarded import Guard, GuardedTrace, PathChanged, Roots, StateGrown, ValuesUsed
+from graphkeras.backend.interactive import Constants, InteractiveTrace
+from graphkeras.backend.segments import End, Env, Segment, commit
 from graphkeras.core.tensor import Tensor
-from graphkeras.core.trace import eager, origin
-from graphkeras.core.variable import Variable
-from graphkeras.ir.graph import Builder, Graph
+from graphkeras.core.trace import Trace, eager, origin
 from graphkeras.ir.node import Node
-from graphkeras.ir.types import is_inexact, numpy_dtype
+from graphkeras.ir.types import is_inexact
 
 MAX_PATHS = 64
-MAX_EXACT = 8  # values of one float, or of one array, each of which has a path of its own
+MAX_SETTINGS = 4  # values of one variable of floats
 MAX_TRACES = 16  # in one call
 MAX_CHANGES = 4
 
 # Computed again where they are used: cheaper than keeping them.
 CHEAP = frozenset(("const", "broadcast_to", "iota", "reshape", "transpose"))
-
-Env = dict[Node, np.ndarray]
 
 
 @dataclass
@@ -43,84 +41,6 @@ class Recorded:
     payload: Any = None
 
 
-@dataclass
-class End:
-    """The end of a path."""
-
-    outputs: tuple[Node, ...]
-    writes: tuple[tuple[Variable, Node], ...]
-    payload: Any
-
-    @property
-    def wanted(self) -> tuple[Node, ...]:
-        return (*self.outputs, *(node for _, node in self.writes))
-
-
-@dataclass
-class Segment:
-    """One piece of compiled code, between two questions of Python."""
-
-    guard: Node | None = None
-    site: str = ""
-    children: dict[bytes, Segment] = field(default_factory=dict)
-    end: End | None = None
-    members: set[Node] = field(default_factory=set)  # nodes that are computed here
-    exports: dict[Node, None] = field(default_factory=dict)  # nodes that later segments use
-    graph: Graph | None = None
-    sources: tuple[Node, ...] = ()  # what the inputs of `graph` stand for
-    results: tuple[Node, ...] = ()  # what its outputs stand for
-    executable: executor.Executable | None = None
-
-    def export(self, node: Node) -> None:
-        """Make `node` a result; a segment that was compiled without it is compiled again when it runs next."""
-        if node not in self.exports:
-            self.exports[node] = None
-            self.graph = self.executable = None
-
-    def run(self, env: Env, name: str) -> None:
-        """Compute this segment's results from the values in `env`."""
-        if self.graph is None:
-            self._compile(name)
-        if self.executable is None:
-            return
-        inputs = [np.require(env[s], requirements="CA") for s in self.sources]
-        outputs = [np.empty(n.type.shape, numpy_dtype(n.type.dtype)) for n in self.results]
-        with self.executable.lock:
-            self.executable.owner = self
-            self.executable.bind(inputs, outputs)
-            try:
-                self.executable.run(1)
-            finally:
-                self.executable.release()
-        env.update(zip(self.results, outputs, strict=True))
-
-    def _compile(self, name: str) -> None:
-        wanted = (self.guard,) if self.end is None else self.end.wanted
-        self.results = tuple(n for n in dict.fromkeys((*wanted, *self.exports)) if n in self.members)  # type: ignore[misc]
-        self.graph, self.sources = cut(self.results, self.members, name)
-        self.executable = executor.compile(self.graph) if self.results else None
-
-
-def cut(results: Sequence[Node], members: set[Node], name: str) -> tuple[Graph, tuple[Node, ...]]:
-    """The graph that computes `results`, whose inputs stand for the nodes outside of `members` that it needs."""
-    needed: set[Node] = set()
-    stack = list(results)
-    while stack:
-        node = stack.pop()
-        if node not in needed:
-            needed.add(node)
-            if node in members:
-                stack.extend(node.inputs)
-    builder, table, sources = Builder(), dict[Node, Node](), list[Node]()
-    for node in sorted(needed, key=lambda n: n.id):
-        if node in members:
-            table[node] = builder.copy_node(node, [table[i] for i in node.inputs])
-        else:
-            table[node] = builder.input(node.type, node.attrs["name"] if node.op == "input" else f"live{node.id}")
-            sources.append(node)
-    return Graph([table[s] for s in sources], [table[r] for r in results], name), tuple(sources)
-
-
 class PathTree:
     """All paths seen so far of one function for inputs of given shapes.
 
@@ -129,10 +49,12 @@ class PathTree:
         record: traces the function: makes its inputs with `trace.input`, in the order of the arrays of `run`.
     """
 
-    def __init__(self, name: str, record: Callable[[GuardedTrace], Recorded]) -> None:
+    def __init__(self, name: str, record: Callable[[Any], Recorded]) -> None:
         self.name, self.record = name, record
         self.paths = 0
         self.traces = 0
+        self.interactive = False  # Python code uses values: it has to run in each call
+        self._constants = Constants()
         self._changes = 0
         self._warned: set[str] = set()
         self._lock = threading.RLock()
@@ -144,22 +66,39 @@ class PathTree:
         self.root: Segment | None = None
         self.paths = 0
 
-    def run(self, arrays: Sequence[np.ndarray]) -> tuple[Any, list[np.ndarray]] | None:
-        """Run the path that the values lead to, traced first if it is new.
-
-        Returns:
-            payload and arrays of the outputs. None: there are too many paths; variables are untouched then, and the
-            caller runs the function without compiling.
-        """
+    def run(self, arrays: Sequence[np.ndarray]) -> tuple[Any, list[np.ndarray]]:
+        """Run the path that the values lead to, traced first if it is new; returns payload and outputs."""
         with self._lock:
             for _ in range(MAX_TRACES):
+                if self.interactive:
+                    break
                 env, answers, last = self._walk(arrays)
                 if last is not None and last.end is not None:
-                    return last.end.payload, _commit(last.end, env)
+                    return last.end.payload, commit(last.end, env)
                 if self._is_full(last):
-                    return None
+                    break
                 self._add(arrays, env, answers)
-            return None
+            return self._run_interactively(arrays)
+
+    def _run_interactively(self, arrays: Sequence[np.ndarray]) -> tuple[Any, list[np.ndarray]]:
+        """Let Python run, and compute what it asks for."""
+        while True:
+            trace = InteractiveTrace(self.name, arrays, self._constants)
+            try:
+                with eager(), trace, origin(phase="forward"):
+                    end = self._end(trace)
+            except StateGrown:
+                continue
+            trace.compute(Segment(end=end))
+            return end.payload, commit(end, trace.env)
+
+    def _end(self, trace: Trace) -> End:
+        recorded = self.record(trace)
+        return End(
+            tuple(trace.lift(t) for t in recorded.outputs),
+            tuple((v, trace.lift(t)) for v, t in trace.writes.items()),
+            recorded.payload,
+        )
 
     def _walk(self, arrays: Sequence[np.ndarray]) -> tuple[Env, list[tuple[Node, np.ndarray]], Segment | None]:
         """Run segments until the path ends, or leads where nobody has been."""
@@ -183,10 +122,9 @@ class PathTree:
             return True
         if last is None or last.guard is None:
             return False
-        exact = is_inexact(last.guard.dtype) or len(last.guard.shape) > 0
-        if exact and len(last.children) >= MAX_EXACT:
-            text = f"{self.name} has used {len(last.children)} different values of one tensor in Python"
-            self._warn(f"{text}, which makes each of them a path of its own", last.site)
+        setting = last.guard.op == "input" and is_inexact(last.guard.dtype)
+        if setting and len(last.children) >= MAX_SETTINGS:
+            self.interactive = True
             return True
         if self.paths >= MAX_PATHS:
             self._warn(f"{self.name} has taken {self.paths} different paths", last.site)
@@ -198,10 +136,9 @@ class PathTree:
             return
         self._warned.add(site)
         warnings.warn(
-            f"{text}{f', in {site}' if site else ''}. Further paths run without compiling, which is slow. Compare "
-            "tensors (`if loss < limit:` rather than `if float(loss) < limit:`), or decide in the graph with "
-            "ops.where, ops.cond or ops.while_loop.",
-            stacklevel=2,
+            f"{text}{f', in {site}' if site else ''}. Further ones are compiled piece by piece while Python runs, "
+            "which is slower. To decide for each sample, or often, use ops.where, ops.cond or ops.while_loop.",
+            stacklevel=3,
         )
 
     def segments(self) -> Iterator[Segment]:
@@ -219,15 +156,13 @@ class PathTree:
         trace = GuardedTrace(self.roots, arrays, env, answers)
         try:
             with eager(), trace, origin(phase="forward"):
-                recorded = self.record(trace)
-                end = End(
-                    tuple(trace.lift(t) for t in recorded.outputs),
-                    tuple((v, trace.lift(t)) for v, t in trace.writes.items()),
-                    recorded.payload,
-                )
+                end = self._end(trace)
             if len(trace.guards) < len(answers):
                 raise PathChanged
             path = self._path(trace.guards)
+        except ValuesUsed:
+            self.interactive = True
+            return
         except PathChanged as change:  # begin anew
             self._changes += not isinstance(change, StateGrown)
             self.forget()
@@ -262,21 +197,18 @@ def _divide(path: Sequence[Segment]) -> None:
     """
     owner: dict[Node, Segment] = {}
     for segment in path:
-        wanted = (segment.guard,) if segment.end is None else segment.end.wanted
-        for node in _new_nodes(wanted, owner):  # type: ignore[arg-type]
+        for node in _new_nodes(segment.wanted, owner):
             if node.op in CHEAP:
                 segment.members.add(node)
                 continue
             owner[node] = (owner.get(node.inputs[0]) if node.op == "item" else None) or segment
             owner[node].members.add(node)
     for segment in path:
-        wanted = (segment.guard,) if segment.end is None else segment.end.wanted
         used = [i for n in segment.members if owner.get(n, segment) is segment for i in n.inputs]
-        for node in (*used, *wanted):  # type: ignore[misc]
-            home = owner.get(node)  # type: ignore[arg-type]
+        for node in (*used, *segment.wanted):
+            home = owner.get(node)
             if home is not None and home is not segment:
-                home.export(node)  # type: ignore[arg-type]
-                segment.members.discard(node)  # type: ignore[arg-type]
+                home.export(node)
 
 
 def _new_nodes(wanted: Iterable[Node], owner: dict[Node, Segment]) -> list[Node]:
@@ -289,22 +221,3 @@ def _new_nodes(wanted: Iterable[Node], owner: dict[Node, Segment]) -> list[Node]
             seen.add(node)
             stack.extend(node.inputs)
     return sorted(seen, key=lambda n: n.id)
-
-
-def _commit(end: End, env: Env) -> list[np.ndarray]:
-    """Store the new values of variables; returns the outputs. No array is left in two places."""
-    taken: set[int] = {id(v._value) for v, _ in end.writes}
-    taken.update(id(a) for n, a in env.items() if n.op == "input")
-
-    def own(node: Node) -> np.ndarray:
-        array = env[node]
-        if id(array) in taken:
-            return np.array(array, order="C")
-        taken.add(id(array))
-        return array
-
-    values = [own(node) for _, node in end.writes]
-    outputs = [own(node) for node in end.outputs]
-    for (variable, _), value in zip(end.writes, values, strict=True):
-        variable._value = value
-    return outputs

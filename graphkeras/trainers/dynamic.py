@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graphkeras.backend.guarded import GuardedTrace, StateGrown
+from graphkeras.backend.guarded import StateGrown
 from graphkeras.backend.paths import PathTree, Recorded
 from graphkeras.core import tree
-from graphkeras.core.trace import eager
-from graphkeras.trainers.step import EagerStep, Rows, StepTracer, UnbatchedOutput, forget_losses
+from graphkeras.core.trace import Trace, eager
+from graphkeras.trainers.step import Rows, StepTracer, UnbatchedOutput, forget_losses
 
 
 @dataclass
@@ -55,7 +55,6 @@ class DynamicStep:
         if key not in trees:
             trees[key] = PathTree(f"{mode}_step of {model.name}", self._record)
         self.tree: PathTree = trees[key]
-        self.eager: EagerStep | None = None  # the last step, if it was not compiled
         self.report: _Report | None = None
         self.results: list[np.ndarray] = []
 
@@ -81,15 +80,9 @@ class DynamicStep:
             offset[()] = first + size
 
     def _step(self, batch: list[np.ndarray]) -> None:
-        done = self.tree.run(batch)
-        if done is not None:
-            self.eager = None
-            self.report, self.results = done
-            return
-        self.eager = EagerStep(self.model, self.mode, self.batch)
-        self.eager.run(batch)
+        self.report, self.results = self.tree.run(batch)
 
-    def _record(self, trace: GuardedTrace) -> Recorded:
+    def _record(self, trace: Trace) -> Recorded:
         tracer = StepTracer(self.model, self.mode, self.batch, None, trace)
         known = self._trained()
         try:
@@ -111,8 +104,6 @@ class DynamicStep:
 
     def logs(self, model: Any) -> dict[str, Any]:
         """What the last step reported."""
-        if self.eager is not None:
-            return self.eager.logs(model)
         assert self.report is not None
         if self.report.state_logs:
             return model._metric_logs()
@@ -120,8 +111,6 @@ class DynamicStep:
 
     def outputs(self) -> Any:
         """The predictions of the last step."""
-        if self.eager is not None:
-            return self.eager.outputs()
         assert self.report is not None
         return tree.pack_sequence_as(self.report.prediction, [a.copy() for a in self.results])
 
