@@ -40,7 +40,9 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, rag
         raise ValueError("graphkeras has dense tensors only: pass sparse=False and ragged=False.")
     name = None if dtype is None else standardize_dtype(dtype)
     if isinstance(x, Tensor):
-        return x if name is None or x.dtype == name else apply("cast", x, dtype=name)
+        if name is None or x.dtype == name or (name == "string" and x.dtype == "object"):
+            return x
+        return apply("cast", x, dtype=name)
     if isinstance(x, KerasTensor):
         raise ValueError(f"{x!r} is symbolic and has no value; use it as an argument of a layer or of graphkeras.ops.")
     if isinstance(x, Operators):  # a Variable
