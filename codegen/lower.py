@@ -247,7 +247,7 @@ class Lowering:
                 if base in members:
                     if i is not base:
                         aliases[i] = base
-                elif scalar_value(i) is None and i not in loads:
+                elif (scalar_value(i) is None or node in group.reduces) and i not in loads:
                     view = self.view(i)
                     loads[i] = replace(view, shape=group.space, strides=spread(group, view, node))
         return loads, aliases

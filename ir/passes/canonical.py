@@ -245,6 +245,22 @@ def sum_of_broadcast(b: Builder, n: Node) -> Node | None:
     return b.broadcast_to(b.mul(b.reshape(source, shape=inner), float(times)), shape=kept)
 
 
+@rule("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_and", "reduce_or")
+def reduce_of_number(b: Builder, n: Node) -> Node | None:
+    """Reducing one constant number that is repeated gives a constant number."""
+    (x,) = n.inputs
+    if x.op != "broadcast_to" or scalar_value(x) is None or x.inputs[0].op != "const":
+        return None
+    line = math.prod(x.shape[a] for a in n.attrs["axes"])
+    if not 0 < line <= LONGEST:
+        return None
+    values = np.broadcast_to(x.inputs[0].attrs["value"].array.reshape(()), (line,))
+    result = get_op(n.op).reference(values, axes=(0,), keepdims=False)
+    return b.broadcast_to(b.const(result, n.dtype), shape=n.shape)
+
+
+LONGEST = 1 << 16
+
 POINTWISE_SKIP = frozenset({"cast", "bitcast", "stop_gradient"})
 
 
@@ -340,5 +356,6 @@ CANONICAL = (
     concat_of_concat,
     sum_of_parts,
     reduce_nothing,
+    reduce_of_number,
     sum_of_broadcast,
 )

@@ -10,7 +10,7 @@ import os
 import numpy as np
 import pytest
 
-from graphkeras.codegen import repro
+from graphkeras.codegen import flags, repro
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.ir.bisect import find_in_passes
 from graphkeras.ir.graph import Builder, Graph
@@ -130,3 +130,37 @@ def test_random_graph(seed: int) -> None:
                 blame = repro.culprit(graph, arrays)
                 note = f"fuse={fuse}; {blame}\n{to_text(graph)}"
                 np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5 + slack, err_msg=note)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("op", ["reduce_sum", "reduce_prod", "reduce_max", "argmax"])
+def test_reductions_of_one_repeated_number(op: str, dtype: str) -> None:
+    """The kernels read it as an operand where no rule has replaced it."""
+    b = Builder()
+    x = b.input(TensorType((3,), dtype), "x")
+    attrs = {"axis": 0} if op == "argmax" else {"axes": (0,), "keepdims": False}
+    made = b.emit(op, b.full((4, 3), 2, dtype), **attrs)
+    graph = Graph([x], [b.add(b.cast(made, dtype=dtype), x)])
+    with flags.PASSES("-reduce_of_number,-sum_of_broadcast"):
+        assert not repro.differing(graph, [np.ones(3, dtype)])
+    assert not repro.differing(graph, [np.ones(3, dtype)])
+
+
+def test_readers_of_a_result_wait_for_its_op() -> None:
+    """A product reads one result of a loop and is otherwise older than what the loop reads."""
+    inner = Builder()
+    carry, x = (inner.input(TensorType((4,), "float32"), n) for n in ("carry", "x"))
+    total = inner.tanh(inner.add(carry, x))
+    body = Graph([carry, x], [total, inner.mul(total, 2.0)], "body")
+    b = Builder()
+    weights, start, xs = (b.input(TensorType(s, "float32"), n) for s, n in (((4, 4), "w"), ((4,), "h"), ((6, 4), "x")))
+    late = b.dot_general(b.exp(b.dot_general(xs, weights, contract=((1,), (0,)), batch=((), ()))), weights, **PRODUCT)
+    loop = b.scan(b.reduce_sum(late, axes=(0,), keepdims=False), late, body=body, **LOOP)
+    stacked = b.dot_general(b.item(loop, 1), weights, **PRODUCT)
+    graph = Graph([weights, start, xs], [stacked, b.add(b.item(loop, 0), start)])
+    rng = np.random.default_rng(0)
+    assert not repro.differing(graph, [0.1 * rng.normal(size=i.shape).astype(np.float32) for i in graph.inputs])
+
+
+PRODUCT = {"contract": ((1,), (0,)), "batch": ((), ())}
+LOOP = {"carries": 1, "consts": 0, "length": 6, "reverse": False}

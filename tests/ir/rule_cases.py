@@ -407,6 +407,20 @@ return %2
 """,
     ),
     (
+        "reduce_of_number",
+        """
+%0 = const(2.0) : float32[]
+%1 = broadcast_to(%0, shape=(4, 3)) : float32[4,3]
+%2 = reduce_prod(%1, axes=(0,), keepdims=False) : float32[3]
+return %2
+""",
+        """
+%0 = const(16.0) : float32[]
+%1 = broadcast_to(%0, shape=(3,)) : float32[3]
+return %1
+""",
+    ),
+    (
         "sum_of_broadcast",
         """
 %0 = input("x") : float32[2,1]
