@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(os.environ.get("GRAPHKERAS_PEERS", ROOT / ".peers"))
-THREADS = 2
+THREADS = int(os.environ.get("BENCH_THREADS", "2"))
+OURS = "graphkeras"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A Python to run and the module with the Keras API in it."""
+    """A Python to run, the module with the Keras API in it, and what its fit requests are run with."""
 
     name: str
     python: str
     module: str
     environment: tuple[tuple[str, str], ...] = ()
+    per_batch: bool = False  # train with a callback that asks for every batch
 
     def env(self, **more: str) -> dict[str, str]:
+        """The environment of its process. The worker also binds itself to THREADS cores, which no library can miss."""
         threads = str(THREADS)
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GRAPHKERAS_THREADS"), threads)
-        limits |= {"TF_NUM_INTRAOP_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        return {**os.environ, **limits, **dict(self.environment), **more}
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GRAPHKERAS_THREADS", "BENCH_THREADS")
+        limits = dict.fromkeys((*names, "NPROC", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
+        limits |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+        dropped = ("GRAPHKERAS_DEBUG", "GRAPHKERAS_DUMP", "GRAPHKERAS_CHECK", "GRAPHKERAS_TARGET")
+        inherited = {k: v for k, v in os.environ.items() if k not in dropped}
+        return {**inherited, **limits, **dict(self.environment), **more}
 
 
-def contestants() -> list[Contestant]:
-    """graphkeras, and every peer that is installed."""
-    found = [Contestant("graphkeras", sys.executable, "graphkeras")]
+def contestants(only: Sequence[str] = ()) -> list[Contestant]:
+    """graphkeras and every peer that is installed, or those of them that are named in `only`."""
+    found = [Contestant(OURS, sys.executable, OURS)]
     python = PEERS / "bin" / "python"
     if python.exists():
         for backend in ("jax", "tensorflow", "torch"):
             found.append(Contestant(f"keras-{backend}", str(python), "keras", (("KERAS_BACKEND", backend),)))
-    return found
+    unknown = set(only) - {c.name for c in found}
+    if unknown:
+        raise SystemExit(f"no contestant {', '.join(sorted(unknown))}; here are {', '.join(c.name for c in found)}")
+    return [c for c in found if not only or c.name in only]

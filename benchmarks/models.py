@@ -1,130 +1,136 @@
 """`python -m benchmarks models`: training steps side by side, alternating, with medians.
 
-All contestants are started, warmed up, and then asked in turn, round after round, to train for a while; what disturbs the machine
-disturbs all of them. Reported: the median over rounds of seconds per step, and the ratio best peer / graphkeras (above 1: we are
-faster), the median `predict` of one sample, peak memory, import time, and the time from process start to the end of the first training
-step with a cold and a warm kernel cache.
+All contestants are started, warmed up, and then asked in turn, round after round and each round in another order,
+to train for a while; what disturbs the machine disturbs all of them. Every one calls `fit` with the same arrays,
+batch size, optimizer, loss and metric. Reported: median, minimum and noise over the rounds of seconds per step and
+of `predict` of one sample, peak memory of training, import time, and the time from process start to the end of the
+first training step with a cold and a warm kernel cache. Ratios are best peer / graphkeras: above 1 we are better.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
-import subprocess
 import tempfile
-import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from benchmarks.contestants import ROOT, Contestant, contestants
+from benchmarks.contestants import OURS, Contestant, contestants
+from benchmarks.records import Record, best_peer, by_case, median, notes, ratio, record, si, table
+from benchmarks.runner import Field, Runner
 from benchmarks.workloads import WORKLOADS
 
-ROUND_SECONDS = 0.6
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds, seconds of training and of predicting in each, and of warming up at most."""
+
+    rounds: int = 9
+    train: float = 0.6
+    predict: float = 0.2
+    warm_fits: int = 6
+    starts: int = 2  # process starts whose first step is timed
 
 
-class Runner:
-    """A worker process."""
-
-    def __init__(self, who: Contestant, workload: str, **env: str) -> None:
-        self.who = who
-        command = [who.python, str(Path(__file__).parent / "worker.py"), who.module, workload]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=who.env(**env)
-        )
-        self.start = self._read()
-
-    def _read(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.who.name} ended with code {self.process.wait()}; run benchmarks/worker.py by hand")
-        return json.loads(line)
-
-    def ask(self, **request: Any) -> Any:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+QUICK = Effort(rounds=3, train=0.15, predict=0.05, warm_fits=3, starts=1)
 
 
-def measure(workload: str, rounds: int) -> dict[str, dict[str, float]]:
-    """All figures of one workload, by contestant."""
-    runners = [Runner(who, workload) for who in contestants()]
-    found: dict[str, dict[str, float]] = {}
-    for runner in runners:
+def epochs_for(runner: Runner, effort: Effort) -> int:
+    """Warm up until two fits agree to 15 %, then say how many epochs fill a round."""
+    before, step = float("inf"), 0.0
+    for _ in range(effort.warm_fits):
+        step = runner.ask(do="fit", epochs=1, per_batch=runner.who.per_batch)
+        if abs(step - before) < 0.15 * step:
+            break
+        before = step
+    return max(1, round(effort.train / max(step * runner.start["steps"], 1e-5)))
+
+
+def prime(who: Contestant, workload: str, folder: str) -> dict[str, float]:
+    """Run everything once in a process that ends: files come into the page cache, kernels into `folder`."""
+    runner = Runner(who, who.module, workload, GRAPHKERAS_CACHE=folder)
+    try:
         runner.ask(do="fit", epochs=1)
-        step = runner.ask(do="fit", epochs=1)
-        runner.epochs = max(1, round(ROUND_SECONDS / max(step * _steps(workload), 1e-4)))  # type: ignore[attr-defined]
-        runner.times = []  # type: ignore[attr-defined]
-        found[runner.who.name] = dict(runner.start)
-    for _ in range(rounds):
-        for runner in runners:
-            runner.times.append(runner.ask(do="fit", epochs=runner.epochs))  # type: ignore[attr-defined]
-    for runner in runners:
-        row = found[runner.who.name]
-        row["step"] = statistics.median(runner.times)  # type: ignore[attr-defined]
-        row["memory"] = runner.ask(do="memory")
-        row["predict"] = runner.ask(do="predict", calls=100)
+        runner.ask(do="predict", calls=1)
+        return runner.start
+    finally:
         runner.close()
-    return found
 
 
-def _steps(workload: str) -> int:
-    return {"mlp": 100, "res": 6}.get(workload[:3], 10)
-
-
-def cold_start(workload: str) -> float:
-    """Seconds from process start to the end of the first step, with an empty kernel cache."""
+def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Record]:
+    """All figures of one workload, a record for each contestant."""
+    field = Field()
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(contestants()[0], workload, GRAPHKERAS_CACHE=folder)
-        runner.close()
-        return runner.start["first_step"]
-
-
-def best_peer(rows: dict[str, dict[str, float]], key: str) -> tuple[str, float]:
-    peers = {name: row[key] for name, row in rows.items() if name != "graphkeras"}
-    name = min(peers, key=peers.get) if peers else ""  # type: ignore[arg-type]
-    return name, peers.get(name, float("nan"))
-
-
-def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
-    head = f"{'workload':10s} {'ours/step':>11s} {'best peer':>22s} {'ratio':>6s} {'predict(1)':>11s} {'ratio':>6s} "
-    lines = [head + f"{'memory':>8s} {'ratio':>6s} {'first step warm / cold / peer':>32s}"]
-    for workload, rows in results.items():
-        ours = rows["graphkeras"]
-        who, peer = best_peer(rows, "step")
-        _, predict = best_peer(rows, "predict")
-        _, memory = best_peer(rows, "memory")
-        _, first = best_peer(rows, "first_step")
-        lines.append(
-            f"{workload:10s} {ours['step'] * 1e3:8.3f} ms {who:>12s} {peer * 1e3:6.2f} ms {peer / ours['step']:6.2f} "
-            f"{ours['predict'] * 1e6:8.1f} us {predict / ours['predict']:6.1f} "
-            f"{ours['memory'] / 2**20:5.0f} MB {memory / ours['memory']:6.2f} "
-            f"{ours['first_step']:11.2f} / {ours['cold_first_step']:5.2f} / {first:5.2f} s"
+        figures: dict[str, dict[str, list[float]]] = {c.name: {} for c in who}
+        for c in who:
+            _start(field, c, workload, folder, effort, figures[c.name])
+        epochs = field.each(lambda r: epochs_for(r, effort))
+        steps = field.rounds(
+            effort.rounds, lambda r: r.ask(do="fit", epochs=epochs[r.who.name], per_batch=r.who.per_batch)
         )
-    return "\n".join(lines)
+        memory = field.each(lambda r: r.ask(do="memory"))
+        calls = field.each(lambda r: r.ask(do="time_predict", seconds=effort.predict))
+        predicts = field.rounds(effort.rounds, lambda r: r.ask(do="predict", calls=calls[r.who.name]))
+        field.close()
+    for name, answers in (("step_s", steps), ("predict_s", predicts)):
+        for c, samples in answers.items():
+            if samples:
+                figures[c][name] = samples
+    for c, used in memory.items():
+        figures[c]["memory_bytes"] = [used["peak"]]
+        if used["arena"]:
+            figures[c]["arena_bytes"] = [used["arena"]]
+    return [record(workload, c.name, field.notes.get(c.name, ""), **figures[c.name]) for c in who]
 
 
-def main(workloads: list[str], rounds: int, out: str) -> None:
-    results = {}
-    for workload in workloads or WORKLOADS:
-        results[workload] = measure(workload, rounds)
-        results[workload]["graphkeras"]["cold_first_step"] = cold_start(workload)
-        print(table({workload: results[workload]}), flush=True)
-    print("\n" + table(results))
-    report = {
-        "when": time.strftime("%Y-%m-%d %H:%M"),
-        "host": {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "results": results,
-    }
-    path = Path(out) if out else ROOT / "benchmarks" / "results" / "models.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1))
-    print(f"\nwritten to {path}")
+def _start(
+    field: Field, who: Contestant, workload: str, folder: str, effort: Effort, found: dict[str, list[float]]
+) -> None:
+    """Start a contestant several times, the last time to stay; the very first start of graphkeras finds no kernels."""
+    starts: list[dict[str, float]] = []
+
+    def stay() -> Runner:
+        if who.name == OURS or effort.starts > 1:
+            cold = prime(who, workload, folder)
+            if who.name == OURS:
+                found["cold_first_step_s"] = [cold["first_step"]]
+        for _ in range(effort.starts - 1):
+            runner = Runner(who, who.module, workload, GRAPHKERAS_CACHE=folder)
+            starts.append(runner.start)
+            runner.close()
+        return Runner(who, who.module, workload, GRAPHKERAS_CACHE=folder)
+
+    field.enter(who.name, stay)
+    if who.name in field.runners:
+        starts.append(field.runners[who.name].start)
+    for name, key in (("first_step_s", "first_step"), ("import_s", "import")):
+        if starts:
+            found[name] = [s[key] for s in starts]
+
+
+def text(records: Sequence[Record]) -> str:
+    """One line for each workload: ours, the best peer, the ratio."""
+    head = ("workload", "ours/step", "noise", "best peer", "/step", "ratio", "predict(1)", "ratio", "memory", "ratio")
+    head += ("first step warm", "cold", "peer", "import", "peer")
+    rows = []
+    for case, who in by_case(records).items():
+        ours = who.get(OURS)
+        best = {k: best_peer(who, k) for k in ("step_s", "predict_s", "memory_bytes", "first_step_s", "import_s")}
+        mine = {k: median(ours, k) for k in (*best, "cold_first_step_s")}
+        noise = ours["figures"]["step_s"]["noise"] if ours and "step_s" in ours["figures"] else float("nan")
+        cells = [case, si(mine["step_s"], "s"), f"{noise * 100:.1f} %", best["step_s"][0], si(best["step_s"][1], "s")]
+        cells += [ratio(best["step_s"][1], mine["step_s"])]
+        for key, unit in (("predict_s", "s"), ("memory_bytes", "bytes")):
+            cells += [si(mine[key], unit), ratio(best[key][1], mine[key])]
+        cells += [si(mine["first_step_s"], "s"), si(mine["cold_first_step_s"], "s"), si(best["first_step_s"][1], "s")]
+        cells += [si(mine["import_s"], "s"), si(best["import_s"][1], "s")]
+        rows.append(cells)
+    return "\n".join(x for x in (table(head, rows), notes(records)) if x)
+
+
+def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
+    who = contestants(only)
+    records: list[Record] = []
+    for workload in names or WORKLOADS:
+        found = measure(workload, effort, who)
+        print(text(found), flush=True)
+        records += found
+    return records

@@ -1,17 +1,61 @@
 """One contestant in a process of its own: reads requests (JSON lines) from stdin, writes results to stdout.
 
-Requests: {"do": "fit", "epochs": n} -> seconds per step; {"do": "predict", "calls": n} -> seconds per call (median);
-{"do": "memory"} -> peak resident bytes. Started as `python worker.py MODULE WORKLOAD`, it first reports how long import, building and
-the first training step took.
+    python worker.py MODULE WORKLOAD
+
+It binds itself to BENCH_THREADS cores before anything is imported, builds the workload, makes one training step and
+reports how long that took. Then it answers: {"do": "fit", "epochs": n, "per_batch": bool} -> seconds per step;
+{"do": "predict", "calls": n} -> seconds per call (median); {"do": "memory"} -> {"peak", "arena"} in bytes;
+{"do": "time_predict"} -> calls that fill a round. Runs with nothing but the framework, NumPy and the standard library.
 """
 
+from __future__ import annotations
+
 import json
-import resource
+import os
 import statistics
 import sys
 import time
+from typing import Any
 
 START = time.perf_counter()
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def bind_cores() -> list[int]:
+    """Keep this process, and all threads it will have, on BENCH_THREADS physical cores: the first ones allowed."""
+    wanted = int(os.environ.get("BENCH_THREADS", "0"))
+    if not wanted or not hasattr(os, "sched_setaffinity"):
+        return []
+    seen, chosen = set(), []
+    for cpu in sorted(os.sched_getaffinity(0)):
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as f:
+                core = f.read().strip()
+        except OSError:
+            core = str(cpu)
+        if core not in seen and len(chosen) < wanted:
+            seen.add(core)
+            chosen.append(cpu)
+    os.sched_setaffinity(0, chosen)
+    return chosen
+
+
+def set_threads(keras: Any) -> dict[str, Any]:
+    """Tell the framework behind `keras` how many threads it has, before it makes them; returns what it then says."""
+    wanted = int(os.environ["BENCH_THREADS"])
+    backend = os.environ.get("KERAS_BACKEND", "") if keras.__name__ == "keras" else ""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+        tf.config.threading.set_inter_op_parallelism_threads(wanted)
+        return {"threads": tf.config.threading.get_intra_op_parallelism_threads()}
+    if backend == "torch":
+        import torch
+
+        torch.set_num_threads(wanted)
+        return {"threads": torch.get_num_threads()}
+    return {"threads": wanted}  # JAX has no call to ask; NPROC and the cores say it
 
 
 def process_age() -> float:
@@ -20,43 +64,88 @@ def process_age() -> float:
         with open("/proc/self/stat") as f:
             ticks = int(f.read().rsplit(")", 1)[1].split()[19])
         with open("/proc/uptime") as f:
-            return float(f.read().split()[0]) - ticks / 100.0
+            return float(f.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError):
         return time.perf_counter() - START
+
+
+def peak_memory() -> int:
+    """Largest resident size so far, in bytes. Not ru_maxrss where it can be helped: that begins with the parent's."""
+    try:
+        with open("/proc/self/status") as f:
+            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:
     out = sys.stdout
     sys.stdout = sys.stderr  # whatever a framework prints must not mix with the results
+    cores = bind_cores()
+    sys.path[0] = ROOT  # not this folder: its names would hide modules of others
     module, name = sys.argv[1], sys.argv[2]
     begin = time.perf_counter()
     keras = __import__(module)
-    imported = time.perf_counter() - begin
-    from workloads import build
+    facts = {"import": time.perf_counter() - begin, "cores": cores, **set_threads(keras)}
+    from benchmarks.workloads import build
 
+    facts["memory_import"] = peak_memory()
     keras.utils.set_random_seed(0)
+    begin = time.perf_counter()
     work = build(keras, name)
     work.model.compile(optimizer="adam", loss=work.loss, metrics=["accuracy"])
+    facts["build"] = time.perf_counter() - begin
     work.model.train_on_batch(work.x[: work.batch_size], work.y[: work.batch_size])
-    print(json.dumps({"import": imported, "first_step": process_age()}), file=out, flush=True)
+    facts["first_step"] = process_age()
+    facts["steps"] = work.steps
+    print(json.dumps(facts), file=out, flush=True)
     for line in sys.stdin:
-        print(json.dumps(answer(work, json.loads(line))), file=out, flush=True)
+        print(json.dumps(answer(keras, work, json.loads(line))), file=out, flush=True)
 
 
-def answer(work, request):
+def answer(keras: Any, work: Any, request: dict[str, Any]) -> Any:
     if request["do"] == "fit":
-        begin = time.perf_counter()
-        work.model.fit(work.x, work.y, batch_size=work.batch_size, epochs=request["epochs"], verbose=0)
-        return (time.perf_counter() - begin) / (request["epochs"] * work.steps)
+        return fit(keras, work, request["epochs"], request.get("per_batch", False))
     if request["do"] == "predict":
-        one = work.x[:1]
-        times = []
-        for _ in range(request["calls"]):
-            begin = time.perf_counter()
-            work.model.predict(one, verbose=0)
-            times.append(time.perf_counter() - begin)
-        return statistics.median(times)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return statistics.median(predict(work, request["calls"]))
+    if request["do"] == "time_predict":
+        predict(work, 8)
+        return max(5, min(2000, round(request["seconds"] / statistics.median(predict(work, 8)))))
+    return {"peak": peak_memory(), "arena": arena(keras)}
+
+
+def fit(keras: Any, work: Any, epochs: int, per_batch: bool) -> float:
+    callbacks = []
+    if per_batch:
+
+        class EveryBatch(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                """Being here is all it does: the loop must come back to Python for each batch."""
+
+        callbacks.append(EveryBatch())
+    begin = time.perf_counter()
+    work.model.fit(work.x, work.y, batch_size=work.batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
+    return (time.perf_counter() - begin) / (epochs * work.steps)
+
+
+def predict(work: Any, calls: int) -> list[float]:
+    one, times = work.x[:1], []
+    for _ in range(calls):
+        begin = time.perf_counter()
+        work.model.predict(one, verbose=0)
+        times.append(time.perf_counter() - begin)
+    return times
+
+
+def arena(keras: Any) -> int:
+    """Temporary memory that graphkeras planned: the largest arena of its programs, in bytes; 0 for others."""
+    if keras.__name__ == "keras":
+        return 0
+    from graphkeras.backend import executor
+
+    return max((getattr(e, "arena_nbytes", 0) for e in executor.cache._entries.values()), default=0)
 
 
 if __name__ == "__main__":

@@ -65,13 +65,13 @@ def cnn(keras: Any, batch: int) -> Workload:
     return Workload(model, *_images(10 * batch, 28, 28, 1), SPARSE, batch)
 
 
-def lstm(keras: Any, batch: int) -> Workload:
+def lstm(keras: Any, batch: int, length: int = 100) -> Workload:
     """Sentiment over 100 tokens: Embedding 20000 x 128, LSTM 128."""
     k = keras.layers
     model = keras.Sequential(
-        [keras.Input((100,), dtype="int32"), k.Embedding(20000, 128), k.LSTM(128), k.Dense(1, activation="sigmoid")]
+        [keras.Input((length,), dtype="int32"), k.Embedding(20000, 128), k.LSTM(128), k.Dense(1, activation="sigmoid")]
     )
-    x, y = _tokens(10 * batch, 100, 20000)
+    x, y = _tokens(10 * batch, length, 20000)
     return Workload(model, x, y[:, None].astype(np.float32), "binary_crossentropy", batch)
 
 
@@ -96,10 +96,10 @@ def resnet(keras: Any, batch: int) -> Workload:
     return Workload(keras.Model(inputs, outputs), *_images(6 * batch, 32, 32, 3), SPARSE, batch)
 
 
-def transformer(keras: Any, batch: int) -> Workload:
+def transformer(keras: Any, batch: int, length: int = 200) -> Workload:
     """One Transformer block (2 heads, width 32) over 200 tokens, then a small classifier."""
     k = keras.layers
-    width, heads, length, vocabulary = 32, 2, 200, 20000
+    width, heads, vocabulary = 32, 2, 20000
     inputs = keras.Input((length,), dtype="int32")
     x = k.Embedding(vocabulary, width)(inputs)
     x = k.LayerNormalization(epsilon=1e-6)(x + k.MultiHeadAttention(heads, width)(x, x))
@@ -120,6 +120,19 @@ WORKLOADS: dict[str, tuple[Callable[[Any, int], Workload], int]] = {
 }
 
 
+FAMILIES: dict[str, Callable[..., Workload]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "lstm": lstm,
+    "resnet": resnet,
+    "transformer": transformer,
+}
+
+
 def build(keras: Any, name: str) -> Workload:
+    """The workload of that name, or "family:batch=32,length=50" for a member of a family."""
+    if ":" in name:
+        family, _, text = name.partition(":")
+        return FAMILIES[family](keras, **{k: int(v) for k, v in (part.split("=") for part in text.split(","))})
     make, batch = WORKLOADS[name]
     return make(keras, batch)

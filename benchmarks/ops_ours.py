@@ -1,0 +1,85 @@
+"""Cases of `ops` as graphs of the compiler: the same door that models go through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ops_cases import ADAM, Case
+from graphkeras.codegen.compile import compile_graph
+from graphkeras.codegen.program import Program
+from graphkeras.ir.graph import Builder, Graph
+from graphkeras.ir.node import Node
+from graphkeras.ir.types import numpy_dtype, type_of
+
+
+def prepare(case: Case) -> tuple[Callable[[], Any], Callable[[], np.ndarray]]:
+    """(run the case once, its first result) with arrays bound."""
+    arrays = case.arrays()
+    graph, aliases = build(case, arrays)
+    program = compile_graph(graph, aliases)
+    bind(program, graph, aliases, arrays)
+    outputs = program._alive[len(arrays) :]
+    return program.run, lambda: np.array(outputs[0])
+
+
+def bind(program: Program, graph: Graph, aliases: dict[int, int], arrays: list[np.ndarray]) -> None:
+    outputs = [
+        arrays[aliases[k]] if k in aliases else np.empty(n.type.shape, numpy_dtype(n.type.dtype))
+        for k, n in enumerate(graph.outputs)
+    ]
+    program.bind(arrays, outputs)
+
+
+def build(case: Case, arrays: list[np.ndarray]) -> tuple[Graph, dict[int, int]]:
+    b = Builder()
+    inputs = [b.input(type_of(a), f"x{k}") for k, a in enumerate(arrays)]
+    made = _GRAPHS[case.kernel.split("_")[0] if case.kernel.startswith(("dot", "conv")) else case.kernel](
+        b, case, *inputs
+    )
+    outputs = list(made) if isinstance(made, tuple) else [made]
+    aliases = {0: 0, 1: 2, 2: 3} if case.kernel == "adam" else {}
+    return Graph(inputs, outputs, case.kernel), aliases
+
+
+def _dot(b: Builder, case: Case, x: Node, y: Node) -> Node:
+    form = case.kernel[-2:]
+    contract = ((1 if form[0] == "n" else 0,), (0 if form[1] == "n" else 1,))
+    return b.dot_general(x, y, contract=contract, batch=((), ()))
+
+
+def _dense(b: Builder, case: Case, x: Node, w: Node, bias: Node) -> Node:
+    return b.relu(b.add(b.dot_general(x, w, contract=((1,), (0,)), batch=((), ())), bias))
+
+
+def _conv(b: Builder, case: Case, x: Node, y: Node) -> Node:
+    p = dict(case.parameters)
+    attrs = dict(strides=(p["stride"],) * 2, padding=((p["pad"],) * 2,) * 2, dilation=(1, 1), groups=1)
+    shape = {"conv": {}, "conv_input_grad": {"shape": p["x"]}, "conv_kernel_grad": {"shape": p["w"]}}[case.kernel]
+    return b.emit(case.kernel, x, y, **shape, **attrs)
+
+
+def _adam(b: Builder, case: Case, w: Node, g: Node, m: Node, v: Node) -> tuple[Node, ...]:
+    a = ADAM
+    m = b.add(m, b.mul(b.sub(g, m), 1 - a["beta1"]))
+    v = b.add(v, b.mul(b.sub(b.mul(g, g), v), 1 - a["beta2"]))
+    return b.sub(w, b.div(b.mul(m, a["rate"]), b.add(b.sqrt(v), a["epsilon"]))), m, v
+
+
+_GRAPHS: dict[str, Callable[..., Any]] = {
+    "call": lambda b, c, x: b.add(x, 1.0),
+    "dot": _dot,
+    "dense_relu": _dense,
+    "conv": _conv,
+    "softmax": lambda b, c, x: b.softmax(x, axis=1),
+    "layer_norm": lambda b, c, x, g, s: b.layer_norm(x, g, s, axis=(1,), epsilon=1e-6),
+    "bias_relu": lambda b, c, x, y: b.relu(b.add(x, y)),
+    "sum_rows": lambda b, c, x: b.reduce_sum(x, axes=(1,), keepdims=False),
+    "sum_columns": lambda b, c, x: b.reduce_sum(x, axes=(0,), keepdims=False),
+    "sum_all": lambda b, c, x: b.reduce_sum(x, axes=(0, 1), keepdims=False),
+    "max_rows": lambda b, c, x: b.reduce_max(x, axes=(1,), keepdims=False),
+    "adam": _adam,
+    "gather": lambda b, c, x, i: b.take(x, i, axis=0, mode="clip"),
+}

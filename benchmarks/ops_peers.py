@@ -1,0 +1,229 @@
+"""Cases of `ops` in NumPy, PyTorch and JAX, each as that library's users would write it for speed.
+
+`prepare(library, case)` gives (run once and wait for the result, the first result as an array), or None where the
+library has no such kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ops_cases import ADAM, Case
+
+Prepared = tuple[Callable[[], Any], Callable[[], np.ndarray]]
+
+
+def prepare(library: str, case: Case) -> Prepared | None:
+    make = {"numpy": _numpy, "torch": _torch, "jax": _jax}[library]
+    return make(case, *case.arrays())
+
+
+def _family(case: Case) -> str:
+    return "dot" if case.kernel.startswith("dot") else "conv" if case.kernel.startswith("conv") else case.kernel
+
+
+# -- NumPy ------------------------------------------------------------------------------------------
+def _numpy(case: Case, *a: np.ndarray) -> Prepared | None:
+    if _family(case) == "conv":
+        return None  # NumPy has no convolution
+    if _family(case) == "dot":
+        x, y = (m.T if f == "t" else m for f, m in zip(case.kernel[-2:], a, strict=True))
+        out = np.empty((x.shape[0], y.shape[1]), np.float32)
+        return lambda: np.matmul(x, y, out=out), lambda: out
+    out = np.empty_like(a[0])
+    calls: dict[str, Callable[[], Any]] = {
+        "call": lambda: np.add(a[0], np.float32(1), out=out),
+        "dense_relu": lambda: _np_dense(*a),
+        "softmax": lambda: _np_softmax(a[0]),
+        "layer_norm": lambda: _np_norm(*a),
+        "bias_relu": lambda: np.maximum(np.add(a[0], a[1], out=out), 0, out=out),
+        "sum_rows": lambda: a[0].sum(1),
+        "sum_columns": lambda: a[0].sum(0),
+        "sum_all": lambda: a[0].sum(),
+        "max_rows": lambda: a[0].max(1),
+        "adam": lambda: _np_adam(*a, out),
+        "gather": lambda: np.take(a[0], a[1], axis=0, mode="clip"),
+    }
+    run = calls[case.kernel]
+    return run, lambda: np.array(run())
+
+
+def _np_dense(x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    y = x @ w
+    y += bias
+    return np.maximum(y, 0, out=y)
+
+
+def _np_softmax(x: np.ndarray) -> np.ndarray:
+    e = x - x.max(1, keepdims=True)
+    np.exp(e, out=e)
+    e /= e.sum(1, keepdims=True)
+    return e
+
+
+def _np_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    y = x - x.mean(1, keepdims=True)
+    y /= np.sqrt(np.square(y).mean(1, keepdims=True) + np.float32(1e-6))
+    y *= gamma
+    y += beta
+    return y
+
+
+def _np_adam(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: np.ndarray) -> np.ndarray:
+    m += np.multiply(np.subtract(g, m, out=t), np.float32(1 - ADAM["beta1"]), out=t)
+    np.multiply(g, g, out=t)
+    t -= v
+    t *= np.float32(1 - ADAM["beta2"])
+    v += t
+    np.sqrt(v, out=t)
+    t += np.float32(ADAM["epsilon"])
+    np.divide(m, t, out=t)
+    t *= np.float32(ADAM["rate"])
+    w -= t
+    return w
+
+
+# -- PyTorch ----------------------------------------------------------------------------------------
+def _torch(case: Case, *arrays: np.ndarray) -> Prepared | None:
+    import torch
+    import torch.nn.functional as f
+
+    torch.set_grad_enabled(False)
+    a = [torch.from_numpy(x.copy()) for x in arrays]
+    if _family(case) == "conv":
+        return _torch_conv(case, torch, *a)
+    if _family(case) == "dot":
+        x, y = (m.T if form == "t" else m for form, m in zip(case.kernel[-2:], a, strict=True))
+        out = torch.empty((x.shape[0], y.shape[1]))
+        return lambda: torch.mm(x, y, out=out), lambda: out.numpy()
+    if case.kernel == "adam":
+        return _torch_adam(torch, *a)
+    if case.kernel == "dense_relu":  # weights in the layout of torch.nn.Linear
+        a[1] = a[1].T.contiguous()
+    index = a[-1].long() if case.indices else None
+    calls: dict[str, Callable[[], Any]] = {
+        "call": lambda: a[0] + 1.0,
+        "dense_relu": lambda: f.linear(a[0], a[1], a[2]).relu_(),
+        "softmax": lambda: torch.softmax(a[0], 1),
+        "layer_norm": lambda: f.layer_norm(a[0], a[1].shape, a[1], a[2], 1e-6),
+        "bias_relu": lambda: (a[0] + a[1]).relu_(),
+        "sum_rows": lambda: a[0].sum(1),
+        "sum_columns": lambda: a[0].sum(0),
+        "sum_all": lambda: a[0].sum(),
+        "max_rows": lambda: a[0].amax(1),
+        "gather": lambda: torch.index_select(a[0], 0, index),
+    }
+    run = calls[case.kernel]
+    return run, lambda: run().numpy()
+
+
+def _torch_conv(case: Case, torch: Any, x: Any, y: Any) -> Prepared:
+    """Channels last in memory, which is the layout that oneDNN likes best."""
+    p = dict(case.parameters)
+
+    def image(t: Any) -> Any:
+        return t.permute(0, 3, 1, 2)  # NCHW in shape, NHWC in memory
+
+    def kernel(t: Any) -> Any:
+        return t.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+
+    stride, pad = [p["stride"]] * 2, [p["pad"]] * 2
+    if case.kernel == "conv":
+        u, w = image(x), kernel(y)
+        run = lambda: torch.conv2d(u, w, None, stride, pad)  # noqa: E731
+        return run, lambda: run().permute(0, 2, 3, 1).contiguous().numpy()
+    grad = torch.ops.aten.convolution_backward
+    rest = (None, stride, pad, [1, 1], False, [0, 0], 1)
+    if case.kernel == "conv_input_grad":
+        u, w = image(torch.zeros(p["x"])), kernel(y)
+        dy = image(x)
+        run = lambda: grad(dy, u, w, *rest, [True, False, False])[0]  # noqa: E731
+        return run, lambda: run().permute(0, 2, 3, 1).contiguous().numpy()
+    u, dy, w = image(x), image(y), kernel(torch.zeros(p["w"]))
+    run = lambda: grad(dy, u, w, *rest, [False, True, False])[1]  # noqa: E731
+    return run, lambda: run().permute(2, 3, 1, 0).contiguous().numpy()
+
+
+def _torch_adam(torch: Any, w: Any, g: Any, m: Any, v: Any) -> Prepared:
+    """PyTorch's fused optimizer kernel."""
+    step = torch.tensor(1e6)  # bias corrections are 1 then, as in the other libraries' version
+
+    def run() -> Any:
+        more = dict(amsgrad=False, lr=ADAM["rate"], beta1=ADAM["beta1"], beta2=ADAM["beta2"], weight_decay=0.0)
+        torch._fused_adam_([w], [g], [m], [v], [], [step], eps=ADAM["epsilon"], maximize=False, **more)
+        return w
+
+    return run, lambda: run().numpy().copy()
+
+
+# -- JAX --------------------------------------------------------------------------------------------
+def _jax(case: Case, *arrays: np.ndarray) -> Prepared | None:
+    import jax
+    import jax.numpy as jnp
+
+    a = [jnp.asarray(x) for x in arrays]
+    if case.kernel == "adam":
+        return _jax_adam(jax, jnp, *a)
+    fn = jax.jit(_jax_conv(case, jax) if _family(case) == "conv" else _jax_function(case, jax, jnp))
+    return lambda: fn(*a).block_until_ready(), lambda: np.asarray(fn(*a))
+
+
+def _jax_function(case: Case, jax: Any, jnp: Any) -> Callable[..., Any]:
+    def norm(x: Any, gamma: Any, beta: Any) -> Any:
+        mean = x.mean(1, keepdims=True)
+        variance = jnp.square(x - mean).mean(1, keepdims=True)
+        return (x - mean) * jax.lax.rsqrt(variance + 1e-6) * gamma + beta
+
+    def dot(x: Any, y: Any) -> Any:
+        x, y = (m.T if f == "t" else m for f, m in zip(case.kernel[-2:], (x, y), strict=True))
+        return x @ y
+
+    calls: dict[str, Callable[..., Any]] = {
+        "call": lambda x: x + 1.0,
+        "dot": dot,
+        "dense_relu": lambda x, w, b: jax.nn.relu(x @ w + b),
+        "softmax": lambda x: jax.nn.softmax(x, axis=1),
+        "layer_norm": norm,
+        "bias_relu": lambda x, b: jax.nn.relu(x + b),
+        "sum_rows": lambda x: x.sum(1),
+        "sum_columns": lambda x: x.sum(0),
+        "sum_all": lambda x: x.sum(),
+        "max_rows": lambda x: x.max(1),
+        "gather": lambda x, i: jnp.take(x, i, axis=0, mode="clip"),
+    }
+    return calls[_family(case)]
+
+
+def _jax_conv(case: Case, jax: Any) -> Callable[..., Any]:
+    p = dict(case.parameters)
+
+    def conv(x: Any, w: Any) -> Any:
+        pad = [(p["pad"],) * 2] * 2
+        names = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, w, (p["stride"],) * 2, pad, dimension_numbers=names)
+
+    zeros = jax.numpy.zeros
+    if case.kernel == "conv":
+        return conv
+    if case.kernel == "conv_input_grad":
+        return lambda dy, w: jax.vjp(lambda x: conv(x, w), zeros(p["x"]))[1](dy)[0]
+    return lambda x, dy: jax.vjp(lambda w: conv(x, w), zeros(p["w"]))[1](dy)[0]
+
+
+def _jax_adam(jax: Any, jnp: Any, w: Any, g: Any, m: Any, v: Any) -> Prepared:
+    def update(w: Any, g: Any, m: Any, v: Any) -> Any:
+        m = m + (g - m) * (1 - ADAM["beta1"])
+        v = v + (g * g - v) * (1 - ADAM["beta2"])
+        return w - ADAM["rate"] * m / (jnp.sqrt(v) + ADAM["epsilon"]), m, v
+
+    step = jax.jit(update, donate_argnums=(0, 2, 3))
+    state = [w, m, v]
+
+    def run() -> Any:
+        state[:] = step(state[0], g, state[1], state[2])
+        return state[0].block_until_ready()
+
+    return run, lambda: np.asarray(run())

@@ -1,0 +1,128 @@
+"""Worker processes, and how they are asked: in turn, each round in another order, so that nobody has a fixed place."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from benchmarks.contestants import Contestant
+
+PAUSE = 0.15  # seconds between two contestants: thread pools of the one before spin on for a while
+TIMEOUT = 900.0  # seconds after which a silent worker has failed
+T = TypeVar("T")
+
+
+class WorkerFailed(RuntimeError):
+    """A worker ended or was silent for too long; the message holds the end of what it said."""
+
+
+class Runner:
+    """A worker process; `start` is what it reported when it was ready."""
+
+    def __init__(self, who: Contestant, *arguments: str, script: str = "worker.py", **env: str) -> None:
+        self.who = who
+        self.errors = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (closed in close)
+        command = [who.python, str(Path(__file__).parent / script), *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env=who.env(**env),
+        )
+        try:
+            self.start = self._read()
+        except WorkerFailed:
+            self.close()
+            raise
+
+    def _read(self) -> Any:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT)
+        if not ready:
+            self.process.kill()
+        line = self.process.stdout.readline() if ready else ""
+        if not line:
+            code = self.process.wait()
+            self.errors.seek(0)
+            said = [x for x in self.errors.read().splitlines() if x.strip()]
+            raise WorkerFailed(f"{self.who.name} ended with code {code}: {said[-1][:300] if said else 'said nothing'}")
+        return json.loads(line)
+
+    def ask(self, **request: Any) -> Any:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # _read says why it is gone
+        return self._read()
+
+    def close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.errors.close()
+
+
+class Field:
+    """Contestants by name. One that fails leaves a note and takes no further part."""
+
+    def __init__(self) -> None:
+        self.runners: dict[str, Runner] = {}
+        self.notes: dict[str, str] = {}
+
+    def enter(self, name: str, make: Callable[[], Runner]) -> None:
+        try:
+            self.runners[name] = make()
+        except (WorkerFailed, OSError) as error:
+            self.notes[name] = str(error)
+
+    def each(self, do: Callable[[Runner], T], order: Sequence[str] | None = None) -> dict[str, T]:
+        """do(runner) for everybody still there, in the given order."""
+        results = {}
+        for name in order if order is not None else list(self.runners):
+            runner = self.runners.get(name)
+            if runner is None:
+                continue
+            time.sleep(PAUSE)
+            try:
+                results[name] = do(runner)
+            except WorkerFailed as error:
+                self.notes[name] = str(error)
+                self.runners.pop(name).close()
+        return results
+
+    def rounds(self, count: int, do: Callable[[Runner], T]) -> dict[str, list[T]]:
+        """The answers of `count` rounds; the first place goes round and every other round runs backwards."""
+        answers: dict[str, list[T]] = {name: [] for name in self.runners}
+        for number in range(count):
+            for name, value in self.each(do, round_order(list(self.runners), number)).items():
+                answers[name].append(value)
+        return answers
+
+    def close(self) -> None:
+        for runner in self.runners.values():
+            runner.close()
+        self.runners.clear()
+
+
+def round_order(names: Sequence[str], number: int) -> list[str]:
+    """Rotated by one in each round, and reversed in each second one."""
+    if not names:
+        return []
+    first = number // 2 % len(names)
+    order = [*names[first:], *names[:first]]
+    return order[::-1] if number % 2 else order
