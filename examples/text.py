@@ -1,6 +1,6 @@
 """Text classification with an Embedding and an LSTM over sentences of different lengths (padding is masked).
 
-Made data: short reviews from a small grammar. "not" turns the meaning of the next word, so counting words is not enough.
+Made data: short reviews from a small grammar. "not" turns the next word round, so counting words is not enough.
 """
 
 import os
@@ -11,8 +11,9 @@ import graphkeras as keras
 from graphkeras import layers
 
 QUICK = "GRAPHKERAS_QUICK" in os.environ
-GOOD, BAD = "good great fine lovely superb".split(), "bad poor awful dull terrible".split()
-OTHER = "the film was a plot and acting music story it with".split()
+GOOD = ["good", "great", "fine", "lovely", "superb"]
+BAD = ["bad", "poor", "awful", "dull", "terrible"]
+OTHER = ["the", "film", "was", "a", "plot", "and", "acting", "music", "story", "it", "with"]
 VOCABULARY = {word: i for i, word in enumerate(["not", *GOOD, *BAD, *OTHER], start=1)}  # 0 is padding
 LENGTH = 16
 
@@ -56,7 +57,7 @@ def main():
     model.fit(x, y, epochs=5 if QUICK else 10, batch_size=32, validation_data=(x_test, y_test), verbose=2)
     accuracy = model.evaluate(x_test, y_test, verbose=0)[1]
     review = np.zeros((1, LENGTH), "int32")
-    review[0, :6] = [VOCABULARY[w] for w in "the film was not bad and".split()]
+    review[0, :6] = [VOCABULARY[w] for w in ("the", "film", "was", "not", "bad", "and")]
     print(f"test accuracy {accuracy:.3f}; 'the film was not bad and': {model.predict(review, verbose=0)[0, 0]:.2f}")
     longer = np.concatenate([x_test, np.zeros((len(x_test), 5), "int32")], axis=1)
     np.testing.assert_allclose(model.predict(longer, verbose=0), model.predict(x_test, verbose=0), atol=1e-5)
