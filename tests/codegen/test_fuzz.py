@@ -147,7 +147,7 @@ def test_reductions_of_one_repeated_number(op: str, dtype: str) -> None:
 
 
 def test_readers_of_a_result_wait_for_its_op() -> None:
-    """A product reads one result of a loop and is otherwise older than what the loop reads."""
+    """A product reads one result of a loop; the kernel of what the loop reads ends with a younger value."""
     inner = Builder()
     carry, x = (inner.input(TensorType((4,), "float32"), n) for n in ("carry", "x"))
     total = inner.tanh(inner.add(carry, x))
@@ -157,7 +157,8 @@ def test_readers_of_a_result_wait_for_its_op() -> None:
     late = b.dot_general(b.exp(b.dot_general(xs, weights, contract=((1,), (0,)), batch=((), ()))), weights, **PRODUCT)
     loop = b.scan(b.reduce_sum(late, axes=(0,), keepdims=False), late, body=body, **LOOP)
     stacked = b.dot_general(b.item(loop, 1), weights, **PRODUCT)
-    graph = Graph([weights, start, xs], [stacked, b.add(b.item(loop, 0), start)])
+    younger = b.tanh(late)  # joins the product that the loop reads
+    graph = Graph([weights, start, xs], [stacked, b.add(b.item(loop, 0), start), younger])
     rng = np.random.default_rng(0)
     assert not repro.differing(graph, [0.1 * rng.normal(size=i.shape).astype(np.float32) for i in graph.inputs])
 
