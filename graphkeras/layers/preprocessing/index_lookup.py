@@ -328,9 +328,9 @@ class IndexLookup(DataLayer):
                 names[0] = self.mask_token
             found = [names.get(i, self.oov_token) for i in array.reshape(-1).tolist()]
             if self._is_integer():
-                return ops.convert_to_tensor(np.array(found, "int64").reshape(array.shape))
+                return ops.convert_to_tensor(np.array(found, "int64").reshape(array.shape), dtype="int64")
             return np.array(found, dtype=object).reshape(array.shape)
-        return self._encoded(ops.convert_to_tensor(self.lookup(array)))
+        return self._encoded(ops.convert_to_tensor(self.lookup(array), dtype="int64"))
 
     def _as_array(self, data: Any, keys: bool = False) -> np.ndarray:
         if self._is_integer() or (keys and self.invert):

@@ -212,7 +212,7 @@ class TextVectorization(DataLayer):
         for i, row in enumerate(rows):
             for j, word in enumerate(row[:length]):
                 found[i, j] = self._lookup_layer._index_of(word)
-        return ops.convert_to_tensor(found)
+        return ops.convert_to_tensor(found, dtype="int64")
 
     def _bags(self, rows: list[list[str]]) -> Any:
         lookup = self._lookup_layer
@@ -221,7 +221,7 @@ class TextVectorization(DataLayer):
         indices = np.full((len(rows), length), -1, dtype="int64")  # counts nowhere
         for i, row in enumerate(rows):
             indices[i, : len(row)] = [lookup._index_of(w) for w in row]
-        return lookup._encoded(ops.convert_to_tensor(indices))
+        return lookup._encoded(ops.convert_to_tensor(indices, dtype="int64"))
 
     # -- shapes, config, files ---------------------------------------------------------------------------
     @property
