@@ -12,6 +12,7 @@ import pytest
 
 from graphkeras.codegen import flags, repro
 from graphkeras.codegen.compile import compile_graph
+from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.bisect import find_in_passes
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
@@ -165,3 +166,30 @@ def test_readers_of_a_result_wait_for_its_op() -> None:
 
 PRODUCT = {"contract": ((1,), (0,)), "batch": ((), ())}
 LOOP = {"carries": 1, "consts": 0, "length": 6, "reverse": False}
+
+
+@pytest.mark.parametrize("seed", range(60 if os.environ.get("GRAPHKERAS_LONG_TESTS") else 12))
+def test_random_gradient(seed: int) -> None:
+    """Gradients of random graphs: other patterns than people write, and rules that hold in the backward pass only."""
+    graph, arrays = random_gradient(seed)
+    exact = evaluate(graph, arrays, float64=True)
+    blame = find_in_passes(graph, arrays, 1e-9)
+    assert blame is None, f"the passes changed the meaning: {blame}"
+    rough = evaluate(graph, arrays)
+    for got, want, near in zip(repro.run_compiled(graph, arrays), exact, rough, strict=True):
+        size = np.abs(want).max(initial=1.0)
+        slack = 2e-5 * size + 50 * np.abs(near - want).max(initial=0.0)
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=slack, err_msg=to_text(graph))
+
+
+def random_gradient(seed: int) -> tuple[Graph, list[np.ndarray]]:
+    """A random graph of smooth ops and its derivatives for all inputs."""
+    maker = Maker(1000 + seed)
+    for _ in range(int(maker.rng.integers(4, 14))):
+        maker.grow()
+    b = maker.b
+    scalars = [b.reduce_sum(b.tanh(p), axes=tuple(range(p.type.rank)), keepdims=False) for p in maker.pool[-3:]]
+    loss = b.add(b.add(scalars[0], scalars[1]), scalars[2])
+    found = [g for g in gradients(b, [loss], maker.inputs) if g is not None]
+    arrays = [maker.rng.normal(size=i.shape).astype(np.float32) for i in maker.inputs]
+    return Graph(maker.inputs, [loss, *found], f"gradient{seed}"), arrays
