@@ -92,6 +92,9 @@ INTERNAL = frozenset({"Functional"})
 
 RENAMED = {"GroupedQueryAttention": "GroupQueryAttention"}
 
+# Classes that may be named although the rest of their namespace may not, and where they are defined.
+SINGLE = {("utils", "FeatureSpace"): "graphkeras.layers.preprocessing.feature_space"}
+
 # Functions inside allowed namespaces that are not part of a model.
 NOT_MODELING = frozenset(
     {"load_model", "save_model", "model_from_json", "clone_model", "deserialize", "serialize", "get"}
@@ -125,6 +128,9 @@ def public_name(obj: Any) -> tuple[str, str] | None:
         return None
     if name in ROOT and inspect.isclass(obj) and getattr(_namespace(""), name, None) is obj:
         return "keras", name
+    for (home, single), defined in SINGLE.items():
+        if (module, name) == (defined, single):
+            return f"keras.{home}", name
     homes = _homes(module) or HOMES.get(name, [])
     if module.startswith(f"{PACKAGE}.losses") and name in METRIC_FUNCTIONS:
         homes.insert(0, "metrics")
@@ -155,6 +161,8 @@ def find(module: str, name: str) -> Any:
     if path[:1] == ["src"]:
         return _find_internal(path[1:], name)
     home = ".".join(path)
+    if (home, name) in SINGLE:
+        return getattr(importlib.import_module(SINGLE[home, name]), name)
     if home and home not in NAMESPACES and not home.startswith("applications."):
         if path[0] == "engine":
             return _from_keras_2(name)

@@ -19,6 +19,7 @@ _NAMES = {
     "deserialize_keras_object": "graphkeras.saving",
     "disable_interactive_logging": "graphkeras.core.config",
     "enable_interactive_logging": "graphkeras.core.config",
+    "FeatureSpace": "graphkeras.layers.preprocessing.feature_space",
     "get_custom_objects": "graphkeras.saving",
     "get_file": "graphkeras.utils.file_utils",
     "get_registered_name": "graphkeras.saving",
