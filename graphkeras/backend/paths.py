@@ -97,6 +97,7 @@ class PathTree:
         return End(
             tuple(trace.lift(t) for t in recorded.outputs),
             tuple((v, trace.lift(t)) for v, t in trace.writes.items()),
+            trace.reads,
             recorded.payload,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class End:
 
     outputs: tuple[Node, ...]
     writes: tuple[tuple[Variable, Node], ...]
+    reads: Mapping[Variable, Node]
     payload: Any
 
     @property
@@ -44,6 +45,7 @@ class Segment:
     sources: tuple[Node, ...] = ()  # what the inputs of `graph` stand for
     results: tuple[Node, ...] = ()  # what its outputs stand for
     executable: executor.Executable | None = None
+    _donated: dict[Variable, tuple[Node, Node]] = field(default_factory=dict)  # root and new value
 
     @property
     def wanted(self) -> tuple[Node, ...]:
@@ -62,8 +64,14 @@ class Segment:
             self._compile(name)
         if self.executable is None:
             return
+        for variable, (root, _) in self._donated.items():
+            del env[root]  # `writable` copies what somebody else holds
+            env[root] = variable.writable()
         inputs = [np.require(env[s], requirements="CA") for s in self.sources]
-        outputs = [np.empty(n.type.shape, numpy_dtype(n.type.dtype)) for n in self.results]
+        targets = {write: env[root] for root, write in self._donated.values()}
+        outputs = [
+            targets[n] if n in targets else np.empty(n.type.shape, numpy_dtype(n.type.dtype)) for n in self.results
+        ]
         with self.executable.lock:
             self.executable.owner = self
             self.executable.bind(inputs, outputs)
@@ -76,7 +84,34 @@ class Segment:
     def _compile(self, name: str) -> None:
         self.results = tuple(n for n in dict.fromkeys((*self.wanted, *self.exports)) if n in self.members)
         self.graph, self.sources = cut(self.results, self.members, name)
-        self.executable = executor.compile(self.graph) if self.results else None
+        self._donated = {} if self.end is None or can_fail(self.graph) else self._in_place(self.end)
+        places = {s: i for i, s in enumerate(self.sources)}
+        aliases = {self.results.index(write): places[root] for root, write in self._donated.values()}
+        self.executable = executor.compile(self.graph, aliases) if self.results else None
+
+    def _in_place(self, end: End) -> dict[Variable, tuple[Node, Node]]:
+        """Variables whose new value can overwrite the old one: nobody asks for the old one afterwards."""
+        found: dict[Variable, tuple[Node, Node]] = {}
+        used = set(end.outputs)
+        wanted = set(end.wanted)
+        for variable, write in end.writes:
+            root = end.reads.get(variable)
+            if root in self.sources and root not in wanted and write in self.results and write not in used:
+                found[variable] = (root, write)  # type: ignore[assignment]
+                used.add(write)
+        return found
+
+
+def can_fail(graph: Graph) -> bool:
+    """Whether a run may stop half-way, at an index out of range."""
+    return any(
+        node.attrs.get("mode") == "check" or node.op == "take_along_axis" or _holds_graph(node) for node in graph.nodes
+    )
+
+
+def _holds_graph(node: Node) -> bool:
+    values = [v for value in node.attrs.values() for v in (value if isinstance(value, tuple) else (value,))]
+    return any(isinstance(v, Graph) and can_fail(v) for v in values)
 
 
 def cut(results: Sequence[Node], members: set[Node], name: str) -> tuple[Graph, tuple[Node, ...]]:
@@ -111,8 +146,9 @@ def commit(end: End, env: Env) -> list[np.ndarray]:
         taken.add(id(array))
         return array
 
-    values = [own(node) for _, node in end.writes]
+    writes = [(v, node) for v, node in end.writes if env[node] is not v._value]  # others were written in place
+    values = [own(node) for _, node in writes]
     outputs = [own(node) for node in end.outputs]
-    for (variable, _), value in zip(end.writes, values, strict=True):
+    for (variable, _), value in zip(writes, values, strict=True):
         variable._value = value
     return outputs
