@@ -114,9 +114,12 @@ DEBUG = Flag(
     "6 each rule that fired, 7 LLVM IR and assembly. Each level adds to those below it; all goes to stderr.",
 )
 DUMP: Flag[Path | None] = Flag(
-    "DUMP", None, _folder, "A folder that receives one folder per compile: graph, plan and kernel sources."
+    "DUMP",
+    None,
+    _folder,
+    "Receives one folder per compile: the graph after each stage, the plan, kernel sources, repro.py.",
 )
-PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Passes to leave out.")
+PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Stages and single rules to leave out.")
 CHECK = Flag("CHECK", False, _boolean, "Run each kernel also through the interpreter and compare.")
 TARGET = Flag("TARGET", "cpu", _choice("cpu", "cuda", "interpret", "null"), "What programs are compiled for.")
 THREADS = Flag("THREADS", 0, _integer(0, 1024), "Threads of a program; 0: one for each physical core it may use.")
