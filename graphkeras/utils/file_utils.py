@@ -238,7 +238,14 @@ def _extract_tar(archive: tarfile.TarFile, path: str) -> None:
         elif info.isdir():
             os.makedirs(target, exist_ok=True)
         else:
-            archive.extract(info, path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+            _extract_link(archive, info, path)
+
+
+def _extract_link(archive: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> None:
+    if hasattr(tarfile, "data_filter"):
+        archive.extract(info, path, filter="data")
+    else:
+        archive.extract(info, path)
 
 
 def _skip(name: str) -> None:

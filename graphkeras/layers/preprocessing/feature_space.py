@@ -326,7 +326,7 @@ class FeatureSpace(Layer):
     def _encode(self, columns: dict[str, Any]) -> Any:
         prepared = {name: self.preprocessors[name](x) for name, x in columns.items()}
         crossed = {c.name: self.crossers[c.name]([prepared[n] for n in c.feature_names]) for c in self.crosses}
-        specs = {**self.features, **{c.name: c for c in self.crosses}}
+        specs: dict[str, Feature | Cross] = {**self.features, **{c.name: c for c in self.crosses}}
         parts = {}
         for name, value in [*sorted(prepared.items()), *sorted(crossed.items())]:
             if specs[name].output_mode == "one_hot":
