@@ -71,6 +71,13 @@ from graphkeras.layers.pooling.pooling import (
 from graphkeras.layers.preprocessing.category_encoding import CategoryEncoding
 from graphkeras.layers.preprocessing.discretization import Discretization
 from graphkeras.layers.preprocessing.hashing import HashedCrossing, Hashing
+from graphkeras.layers.preprocessing.image.color_space import (
+    AutoContrast,
+    MixUp,
+    RandomGrayscale,
+    RandomHue,
+    RandomSaturation,
+)
 from graphkeras.layers.preprocessing.image.random_affine import (
     RandomFlip,
     RandomRotation,
