@@ -133,7 +133,9 @@ class Programs:
         if mode == "predict":
             pending = []
         y = utils.unpack_x_y_sample_weight(data_batch)[1]
-        if (unbuilt or pending) and not (mode == "train" and self._trains_without_call(data_batch)):
+        if unbuilt and mode == "train" and self._trains_without_call(data_batch):
+            return  # its step builds layers and optimizers when it is traced
+        if unbuilt or pending:
             # A model that looks at values is built on the batch itself.
             try:
                 if self.run_eagerly:  # type: ignore[attr-defined]

@@ -96,7 +96,12 @@ class Trainer(Compilation, OnBatch, Explain):
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """The metrics' results if the step reported the same names, else what it reported."""
         results = self.get_metrics_result()
-        return results if isinstance(logs, dict) and set(logs) == set(results) else logs
+        if not isinstance(logs, dict) or set(logs) != set(results):
+            return logs
+        tracker = self._loss_tracker
+        if tracker is not None and tracker.name in logs and not float(tracker.count):
+            results[tracker.name] = logs[tracker.name]  # a `train_step` of one's own, which does not use the tracker
+        return results
 
     # -- steps, as a user would write them ----------------------------------------------------------
     def compute_loss(
