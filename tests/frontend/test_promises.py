@@ -195,9 +195,17 @@ def python(code, **environment):
     return done.stdout.strip()
 
 
-def test_import_takes_less_than_half_a_second():
-    code = "import time; t = time.process_time(); import graphkeras; print(time.process_time() - t)"
-    assert min(float(python(code)) for _ in range(3)) < 0.5
+def test_import_takes_less_than_half_a_second(tmp_path):
+    """The package itself, and what a first model needs of it (NumPy too), with bytecode that is already there."""
+    code = """
+        import time
+        start = time.process_time()
+        import graphkeras as keras
+        keras.Sequential, keras.layers.Dense, keras.optimizers.Adam, keras.ops.add
+        print(time.process_time() - start)
+    """
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    assert min(float(python(code, **bytecode)) for _ in range(3)) < 0.5
 
 
 def test_a_process_that_finds_its_kernels_trains_without_numba(tmp_path):
