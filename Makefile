@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := pyproject.toml setup.py
 
-.PHONY: demo test check lint format types bench peers test-long clean
+.PHONY: demo test check lint format types bench bench-ops bench-all peers test-long clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits.py
@@ -35,6 +35,12 @@ types: $(VENV)/.dev
 # Side by side with Keras on JAX, TensorFlow and PyTorch; the peers live in an environment of their own.
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks models
+
+bench-ops: $(VENV)/.demo
+	$(BIN)/python -m benchmarks ops
+
+bench-all: $(VENV)/.demo
+	$(BIN)/python -m benchmarks all --html benchmarks/results/report.html
 
 peers:
 	$(PYTHON) benchmarks/make_peers.py

@@ -8,11 +8,12 @@ mean nothing. Every variant compiles its own kernels; that time is not in the fi
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from benchmarks.contestants import OURS, THREADS, Contestant
 from benchmarks.models import Effort, epochs_for
-from benchmarks.records import Record, by_case, median, notes, record, si, table
+from benchmarks.records import ENOUGH, Record, by_case, median, notes, record, si, table
 from benchmarks.runner import Field, Runner
 from benchmarks.workloads import WORKLOADS
 
@@ -36,11 +37,11 @@ def variants() -> list[Contestant]:
     return [*found, made("Python per batch", per_batch=True)]
 
 
-def measure(workload: str, effort: Effort) -> list[Record]:
+def measure(workload: str, effort: Effort, folder: str) -> list[Record]:
     who = variants()
     field = Field()
     for c in who:
-        field.enter(c.name, lambda c=c: Runner(c, c.module, workload))
+        field.enter(c.name, lambda c=c: Runner(c, c.module, workload, GRAPHKERAS_CACHE=folder))
     epochs = field.each(lambda r: epochs_for(r, effort))
     steps = field.rounds(effort.rounds, lambda r: r.ask(do="fit", epochs=epochs[r.who.name], per_batch=r.who.per_batch))
     field.close()
@@ -69,7 +70,8 @@ def text(records: Sequence[Record]) -> str:
                 cells.append("-")
             else:
                 f = r["figures"]["off_ratio"]
-                mark = "*" if abs(f["median"] - 1) > max(0.02, 2 * f["noise"]) else " "
+                known = len(f["samples"]) >= ENOUGH and abs(f["median"] - 1) > max(0.02, 2 * f["noise"])
+                mark = "*" if known else " "
                 cells.append(f"{f['median']:.2f}{mark}")
         rows.append(cells)
     return "\n".join(x for x in (table(("variant", *cases), rows), notes(records)) if x)
@@ -79,8 +81,9 @@ def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[
     if only and OURS not in only:
         raise SystemExit(f"ablate measures {OURS} alone; received --only {' '.join(only)}")
     records: list[Record] = []
-    for workload in names or NAMES:
-        found = measure(workload, effort)
-        print(text(found) + "\n", flush=True)
-        records += found
+    with tempfile.TemporaryDirectory() as folder:
+        for workload in names or NAMES:
+            found = measure(workload, effort, folder)
+            print(text(found) + "\n", flush=True)
+            records += found
     return records

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.records import UNITS, Report, si, table, unit_of
+from benchmarks.records import ENOUGH, UNITS, Report, si, table, unit_of
 
 FLOOR = 0.05
 """Differences below this are never flagged: two runs of one program on one machine differ by as much."""
 SPREADS = 3.0
 """How many times the summed noise of both runs a difference must be. Noise is half the distance of quartiles."""
+UNKNOWN = 0.25
+"""The limit for times that were measured once or twice, whose noise is not known."""
 FACTS = ("cpu", "cores", "threads", "python")
 
 
@@ -50,7 +52,8 @@ def changes(old: Report, new: Report) -> Iterator[Change]:
 
 def _change(suite: str, case: str, who: str, name: str, old: dict, new: dict) -> Change:
     sign = UNITS[unit_of(name)]
-    limit = max(FLOOR, SPREADS * (old["noise"] + new["noise"]))
+    few = min(len(old["samples"]), len(new["samples"])) < ENOUGH and unit_of(name) == "s"
+    limit = max(UNKNOWN if few else FLOOR, SPREADS * (old["noise"] + new["noise"]))
     moved = sign * (new["median"] / old["median"] - 1)
     lowered = sign * (old["median"] / new["median"] - 1) if new["median"] else 0.0
     # A rate that fell to a half and a time that doubled are the same change: measure both as the larger ratio.

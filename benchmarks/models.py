@@ -62,6 +62,7 @@ def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Re
         figures: dict[str, dict[str, list[float]]] = {c.name: {} for c in who}
         for c in who:
             _start(field, c, workload, folder, effort, figures[c.name])
+        threads = {n: _other_threads(r) for n, r in field.runners.items()}
         epochs = field.each(lambda r: epochs_for(r, effort))
         steps = field.rounds(
             effort.rounds, lambda r: r.ask(do="fit", epochs=epochs[r.who.name], per_batch=r.who.per_batch)
@@ -78,7 +79,15 @@ def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Re
         figures[c]["memory_bytes"] = [used["peak"]]
         if used["arena"]:
             figures[c]["arena_bytes"] = [used["arena"]]
-    return [record(workload, c.name, field.notes.get(c.name, ""), **figures[c.name]) for c in who]
+    return [
+        record(workload, c.name, field.notes.get(c.name) or threads.get(c.name, ""), **figures[c.name]) for c in who
+    ]
+
+
+def _other_threads(runner: Runner) -> str:
+    """What to say about a contestant whose library reports another number of threads than it was given."""
+    given, taken = int(runner.who.env()["BENCH_THREADS"]), runner.start["threads"]
+    return "" if given == taken else f"{runner.who.name} uses {taken} threads, not {given}"
 
 
 def _start(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from benchmarks import roof
@@ -93,8 +94,9 @@ def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[
     if effort.rounds <= 3 and not names:
         chosen = [c for c in chosen if c.name in QUICK]
     field = Field()
-    for library in libraries(only):
-        field.enter(library.name, lambda library=library: Runner(library, library.name, script="ops_worker.py"))
+    folder = tempfile.TemporaryDirectory()
+    for c in libraries(only):
+        field.enter(c.name, lambda c=c: Runner(c, c.name, script="ops_worker.py", GRAPHKERAS_CACHE=folder.name))
     try:
         for case in chosen:
             found = measure(case, field, limits, effort)
@@ -103,5 +105,6 @@ def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[
             records += found
     finally:
         field.close()
+        folder.cleanup()
     print("\n" + text(records))
     return records

@@ -32,7 +32,7 @@ def _numpy(case: Case, *a: np.ndarray) -> Prepared | None:
     if _family(case) == "dot":
         x, y = (m.T if f == "t" else m for f, m in zip(case.kernel[-2:], a, strict=True))
         out = np.empty((x.shape[0], y.shape[1]), np.float32)
-        return lambda: np.matmul(x, y, out=out), lambda: out
+        return lambda: np.matmul(x, y, out=out), lambda: x @ y
     out = np.empty_like(a[0])
     calls: dict[str, Callable[[], Any]] = {
         "call": lambda: np.add(a[0], np.float32(1), out=out),
@@ -98,7 +98,7 @@ def _torch(case: Case, *arrays: np.ndarray) -> Prepared | None:
     if _family(case) == "dot":
         x, y = (m.T if form == "t" else m for form, m in zip(case.kernel[-2:], a, strict=True))
         out = torch.empty((x.shape[0], y.shape[1]))
-        return lambda: torch.mm(x, y, out=out), lambda: out.numpy()
+        return lambda: torch.mm(x, y, out=out), lambda: torch.mm(x, y).numpy()
     if case.kernel == "adam":
         return _torch_adam(torch, *a)
     if case.kernel == "dense_relu":  # weights in the layout of torch.nn.Linear

@@ -27,6 +27,10 @@ UNITS = {"s": 1.0, "bytes": 1.0, "gflops": -1.0, "gbs": -1.0, "share": -1.0, "co
 """By the suffix of a figure's name: 1 if less is better, -1 if more is, 0 if neither."""
 
 
+ENOUGH = 3
+"""Samples from which on their noise means something."""
+
+
 def figure(samples: float | Iterable[float]) -> Figure:
     """Median, minimum and noise (half the distance of the quartiles, relative to the median) of the samples."""
     values = [float(samples)] if isinstance(samples, (int, float)) else [float(v) for v in samples]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 
 from benchmarks.contestants import OURS, contestants
@@ -23,12 +24,12 @@ SWEEPS: dict[str, tuple[str, tuple[int, ...]]] = {
 NAMES = tuple(SWEEPS)
 
 
-def measure(sweep: str, size: int, effort: Effort, only: Sequence[str] = ()) -> list[Record]:
+def measure(sweep: str, size: int, effort: Effort, folder: str, only: Sequence[str] = ()) -> list[Record]:
     workload = SWEEPS[sweep][0].format(size)
     field = Field()
     who = contestants(only)
     for c in who:
-        field.enter(c.name, lambda c=c: Runner(c, c.module, workload))
+        field.enter(c.name, lambda c=c: Runner(c, c.module, workload, GRAPHKERAS_CACHE=folder))
     epochs = field.each(lambda r: epochs_for(r, effort))
     steps = field.rounds(max(1, effort.rounds // 2), lambda r: r.ask(do="fit", epochs=epochs[r.who.name]))
     field.close()
@@ -65,11 +66,12 @@ def text(records: Sequence[Record]) -> str:
 
 def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
     records: list[Record] = []
-    for sweep in names or SWEEPS:
-        sizes = SWEEPS[sweep][1]
-        found: list[Record] = []
-        for size in sizes[1:3] if effort.rounds <= 3 else sizes:
-            found += measure(sweep, size, effort, only)
-        print(text(found) + "\n", flush=True)
-        records += found
+    with tempfile.TemporaryDirectory() as folder:
+        for sweep in names or SWEEPS:
+            sizes = SWEEPS[sweep][1]
+            found: list[Record] = []
+            for size in sizes[1:3] if effort.rounds <= 3 else sizes:
+                found += measure(sweep, size, effort, folder, only)
+            print(text(found) + "\n", flush=True)
+            records += found
     return records
