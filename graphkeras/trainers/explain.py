@@ -83,8 +83,8 @@ class Explain:
             return max(native, key=lambda p: p.executable.steps_done)  # type: ignore[attr-defined]
         verb = {"train": "fit", "test": "evaluate"}.get(mode, mode)
         raise ValueError(
-            f"Model {self.name!r} has no compiled {mode} step to explain. Call `{verb}()` first (without run_eagerly and "  # type: ignore[attr-defined]
-            "with GRAPHKERAS_TARGET=cpu)."
+            f"Model {self.name!r} has no compiled {mode} step to explain. "  # type: ignore[attr-defined]
+            f"Call `{verb}()` first (without run_eagerly and with GRAPHKERAS_TARGET=cpu)."
         )
 
 

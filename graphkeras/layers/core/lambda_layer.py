@@ -108,8 +108,8 @@ def _deserialize(value: Any, custom_objects: dict[str, Any] | None, allowed: boo
         if not allowed:
             raise ValueError(
                 "The config of a `Lambda` layer holds a Python lambda. Loading it carries a potential risk of "
-                "arbitrary code execution, so it is refused by default. If you trust its source, pass `safe_mode=False` "
-                "to the loading function or call `graphkeras.config.enable_unsafe_deserialization()`."
+                "arbitrary code execution, so it is refused by default. If you trust its source, pass "
+                "`safe_mode=False` to the loading function or call `graphkeras.config.enable_unsafe_deserialization()`."
             )
         inner = value["config"]
         return load_function((inner["code"], inner["defaults"], inner["closure"]))
