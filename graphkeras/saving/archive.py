@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import posixpath
+import secrets
 import shutil
 import stat
 import tempfile
@@ -31,21 +32,17 @@ _MAX_ASSETS = 1 << 36
 @contextlib.contextmanager
 def replacing(path: Any) -> Iterator[str]:
     """A path to write to, in the same folder; it takes the place of `path` when all went well."""
-    path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
+    path = os.path.realpath(os.fspath(path))
+    folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"Cannot write {path}: the folder {folder} does not exist.")
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
-    os.close(handle)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 @contextlib.contextmanager

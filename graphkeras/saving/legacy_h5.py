@@ -8,6 +8,7 @@ optimizer_weights/  attrs weight_names, data sets under those names
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -31,7 +32,8 @@ _HEADER_LIMIT = 64512  # bytes that HDF5 allows for an attribute, with room for 
 
 # -- writing ---------------------------------------------------------------------------------------
 def save_model(model: Any, path: str, include_optimizer: bool = True) -> None:
-    """Write a model to an HDF5 file."""
+    """Write a model to an HDF5 file; folders that are missing are made, as they always were for this format."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with replacing(path) as temporary, h5py().File(temporary, "w") as file:
         config = {"class_name": type(model).__name__, "config": model.get_config()}
         file.attrs["keras_version"] = FORMAT_VERSION

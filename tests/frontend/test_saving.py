@@ -351,3 +351,14 @@ def test_file_editor(tmp_path, capsys):
     ):
         with pytest.raises(ValueError, match=r"not|leaf|dict|expected"):
             call()
+
+
+def test_links_and_missing_folders(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.keras").symlink_to(tmp_path / "real" / "m.keras")
+    dense(2).save(tmp_path / "link.keras")
+    assert os.listdir(tmp_path / "real") == ["m.keras"] and (tmp_path / "link.keras").is_symlink()
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        dense(2).save(tmp_path / "none" / "m.keras")
+    dense(2).save(tmp_path / "made" / "m.h5")
+    assert keras.saving.load_model(tmp_path / "made" / "m.h5").count_params() == 10
