@@ -270,4 +270,6 @@ def log_of_sigmoid(b: Builder, n: Node) -> Node | None:
     return b.sub(b.const(0.0, n.dtype), b.softplus(b.neg(x.inputs[0])))  # not neg: log(1) is 0.0
 
 
+# Cross-entropy from probabilities stays as it is written: Keras clips them to [1e-7, 1 - 1e-7], so the form from logits
+# would give other losses and gradients wherever the clip is active, and is no more exact where it is not.
 STABILISE = (log_of_softmax, log_of_sigmoid)
