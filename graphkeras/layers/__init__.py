@@ -73,6 +73,7 @@ from graphkeras.layers.preprocessing.discretization import Discretization
 from graphkeras.layers.preprocessing.hashing import HashedCrossing, Hashing
 from graphkeras.layers.preprocessing.image.color_space import (
     AutoContrast,
+    CutMix,
     MixUp,
     RandomGrayscale,
     RandomHue,

@@ -208,6 +208,7 @@ RANDOM = [
     layers.RandomSaturation(0.8),
     layers.RandomHue(0.5),
     layers.MixUp(2.0),
+    layers.CutMix(),
 ]
 
 
@@ -276,6 +277,9 @@ def test_colours() -> None:
     np.testing.assert_allclose(stretched.max(axis=(1, 2)), 255, atol=1e-3)
     mixed = layers.MixUp(seed=1)({"images": IMAGES, "labels": np.eye(4, dtype="float32")})
     labels = np.asarray(mixed["labels"])
+    cut = layers.CutMix((1.0, 1.0), seed=2)({"images": IMAGES, "labels": np.eye(4, dtype="float32")})
+    kept = (np.asarray(cut["images"]) == IMAGES).all(axis=-1).mean(axis=(1, 2))
+    np.testing.assert_allclose(np.diag(np.asarray(cut["labels"])), kept, atol=1e-5)
     np.testing.assert_allclose(np.asarray(mixed["images"]), np.tensordot(labels, IMAGES, 1), rtol=1e-3, atol=1e-2)
 
 

@@ -24,8 +24,9 @@ class ImageLayer(DataLayer, ConfiguredLayer):
     CONFIG: tuple[str, ...] = ()
     FACTOR_BOUNDS: tuple[float, float] = (-1, 1)
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, data_format: str | None = None, bounding_box_format: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.bounding_box_format = bounding_box_format  # kept for configs: boxes themselves are refused in `call`
         self.data_format = standardize_data_format(data_format)
         first = self.data_format == "channels_first"
         self.height_axis, self.width_axis = (-2, -1) if first else (-3, -2)
@@ -109,7 +110,8 @@ class ImageLayer(DataLayer, ConfiguredLayer):
         return tuple(shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {"data_format": self.data_format, **super().get_config()}
+        boxes = {} if self.bounding_box_format is None else {"bounding_box_format": self.bounding_box_format}
+        return {"data_format": self.data_format, **boxes, **super().get_config()}
 
     def factor_range(self, factor: Any, name: str = "factor", bounds: tuple[float, float] | None = None) -> Any:
         """(lower, upper) from a number (both signs within the bounds) or a pair."""

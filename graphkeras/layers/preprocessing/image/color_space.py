@@ -1,4 +1,4 @@
-"""RandomGrayscale, RandomSaturation, RandomHue, AutoContrast, MixUp."""
+"""RandomGrayscale, RandomSaturation, RandomHue, AutoContrast, MixUp, CutMix."""
 
 from __future__ import annotations
 
@@ -259,5 +259,84 @@ class MixUp(ImageLayer):
         if transformation is None:
             return x
         share = ops.cast(transformation["mix_weight"], x.dtype)
-        share = ops.reshape(share, (x.shape[0], *(1,) * (len(x.shape) - 1)))
+        share = ops.reshape(share, (-1, *(1,) * (len(x.shape) - 1)))
         return share * x + (1 - share) * ops.take(x, transformation["permutation_order"], axis=0)
+
+
+class CutMix(ColorLayer):
+    """Replaces a random box of each image by that of another one of the batch during training (Yun et al., 2019).
+
+    Labels are mixed by the box's share of the area.
+
+    Args:
+        factor: the parameter of the Beta distribution from which the box's area is drawn: a number f means `[0, f]`, a
+            pair another range, within [0, 1].
+        seed: int for reproducible boxes.
+        data_format: "channels_last" or "channels_first"; default the configured one.
+
+    Raises:
+        ValueError: if the factor lies outside [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from graphkeras import layers
+        >>> batch = {"images": np.ones((4, 8, 8, 3), "float32"), "labels": np.eye(4, dtype="float32")}
+        >>> mixed = layers.CutMix()(batch)
+        >>> bool(np.allclose(np.asarray(mixed["labels"]).sum(axis=1), 1))
+        True
+    """
+
+    CONFIG = ("factor", "seed")
+
+    def __init__(self, factor: Any = 1.0, seed: Any = None, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.factor = self.factor_range(factor)
+        self.store_seed(seed)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        shape = (data["images"] if isinstance(data, dict) else data).shape
+        if not training or len(shape) == 3:  # one image has no other to be mixed with
+            return None
+        batch, height, width = self.size_of(data)
+        seed = self.generator if seed is None else seed
+        alpha = gk_random.uniform((), *self.factor, seed=seed) + 1e-6
+        side = ops.sqrt(1.0 - gk_random.beta((batch,), alpha, alpha, seed=seed))  # of the box, as a share
+        side = ops.reshape(side, (batch, 1, 1, 1))
+        rows, y_share = self._inside(batch, height, self.height_axis, side, seed)
+        columns, x_share = self._inside(batch, width, self.width_axis, side, seed)
+        return {
+            "permutation_order": gk_random.shuffle(ops.arange(batch, dtype="int32"), seed=seed),
+            "batch_masks": ops.logical_and(rows, columns),
+            "mix_weight": ops.reshape(1.0 - x_share * y_share, (batch,)),
+        }
+
+    def _inside(self, batch: int, size: int, axis: int, side: Any, seed: Any) -> tuple[Any, Any]:
+        """Which rows (or columns) lie in the box, and their share of all."""
+        length = side * size
+        start = ops.reshape(self.draw(batch, 0.0, 1.0, seed), (batch, 1, 1, 1)) * (size - length)
+        shape = [1, 1, 1, 1]
+        shape[axis] = size
+        place = ops.reshape(ops.arange(size, dtype="float32"), shape)
+        inside = ops.logical_and(ops.greater_equal(place, start), ops.less(place, start + length))
+        return inside, ops.sum(ops.cast(inside, "float32"), axis=axis, keepdims=True) / size
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        images = ops.cast(images, self.compute_dtype)
+        return self._pasted(images, transformation) if training and transformation is not None else images
+
+    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+        if not training or transformation is None:
+            return labels
+        labels = ops.cast(labels, self.compute_dtype)
+        share = ops.cast(transformation["mix_weight"], labels.dtype)
+        share = ops.reshape(share, (-1, *(1,) * (len(labels.shape) - 1)))
+        other = ops.take(labels, transformation["permutation_order"], axis=0)
+        return share * labels + (1 - share) * other
+
+    def transform_segmentation_masks(self, segmentation_masks: Any, transformation: Any, training: bool = True) -> Any:
+        if not training or transformation is None:
+            return segmentation_masks
+        return self._pasted(segmentation_masks, transformation)
+
+    def _pasted(self, x: Any, transformation: Any) -> Any:
+        return ops.where(transformation["batch_masks"], ops.take(x, transformation["permutation_order"], axis=0), x)
