@@ -247,19 +247,20 @@ class MixUp(ImageLayer):
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         images = ops.cast(images, self.compute_dtype)
-        return self._mixed(images, transformation) if training else images
+        return self._mixed(images, transformation, rank=4) if training else images
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
-        return self._mixed(ops.cast(labels, self.compute_dtype), transformation) if training else labels
+        labels = ops.cast(labels, self.compute_dtype) if training else labels
+        return self._mixed(labels, transformation, rank=len(labels.shape)) if training else labels
 
     def transform_segmentation_masks(self, segmentation_masks: Any, transformation: Any, training: bool = True) -> Any:
         return self.transform_labels(segmentation_masks, transformation, training=training)
 
-    def _mixed(self, x: Any, transformation: Any) -> Any:
+    def _mixed(self, x: Any, transformation: Any, rank: int) -> Any:
         if transformation is None:
             return x
         share = ops.cast(transformation["mix_weight"], x.dtype)
-        share = ops.reshape(share, (-1, *(1,) * (len(x.shape) - 1)))
+        share = ops.reshape(share, (-1, *(1,) * (rank - 1)))
         return share * x + (1 - share) * ops.take(x, transformation["permutation_order"], axis=0)
 
 
