@@ -37,8 +37,14 @@ _NAMES = {
     "device": "core.scopes",
     "install_as_keras": "keras_alias",
     "function": "backend.compiled",
+    "grad": "core.derivatives",
+    "hessian": "core.derivatives",
+    "jacobian": "core.derivatives",
+    "jvp": "core.derivatives",
     "name_scope": "core.scopes",
     "remat": "core.scopes",
+    "value_and_grad": "core.derivatives",
+    "vjp": "core.derivatives",
 }
 
 _MODULES = frozenset(
@@ -83,6 +89,7 @@ __all__ = ["__version__", "version", *sorted(_NAMES)]
 
 if TYPE_CHECKING:
     from graphkeras.backend.compiled import function
+    from graphkeras.core.derivatives import grad, hessian, jacobian, jvp, value_and_grad, vjp
     from graphkeras.core.function import Function
     from graphkeras.core.keras_tensor import KerasTensor
     from graphkeras.core.operation import Operation

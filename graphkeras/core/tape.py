@@ -13,11 +13,12 @@ import numpy as np
 
 from graphkeras.core import tree
 from graphkeras.core.convert import convert_to_tensor
+from graphkeras.core.rows import gradient_rows
 from graphkeras.core.tensor import Operators, Tensor
 from graphkeras.core.trace import Trace, current_trace, eager
 from graphkeras.core.variable import Variable
 from graphkeras.ir.autodiff import gradients
-from graphkeras.ir.graph import reachable
+from graphkeras.ir.graph import Builder, count, reachable
 from graphkeras.ir.interpreter import apply_reference
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import TensorType, is_inexact
@@ -83,7 +84,7 @@ class GradientTape:
         self._trace: Trace | None = None
         self._own: EagerTrace | None = None
         self._before: dict[Variable, Tensor] = {}
-        self._watched: list[tuple[Tensor, Any]] = []
+        self._watched: list[tuple[Tensor, np.ndarray, Node]] = []  # given back when the block ends
 
     def __enter__(self) -> GradientTape:
         self._trace = current_trace()
@@ -94,12 +95,11 @@ class GradientTape:
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        if self._own is None:
-            return
-        self._own.__exit__(*exc)
-        for tensor, array in self._watched:
+        if self._own is not None:
+            self._own.__exit__(*exc)
+        for tensor, array, _ in self._watched:
             tensor.data, tensor.trace = array, None
-        if exc[0] is None:
+        if self._own is not None and exc[0] is None:
             self._own.flush()
 
     def watch(self, tensor: Any) -> None:
@@ -115,13 +115,20 @@ class GradientTape:
                 )
             if leaf.trace is not None:
                 continue
-            if not isinstance(trace, EagerTrace):
-                raise ValueError(
-                    "GradientTape.watch() inside a compiled step takes tensors of that step, not constants."
-                )
-            array = leaf.data
-            self._watched.append((leaf, array))
-            leaf.data, leaf.trace = trace.watch(array), trace  # type: ignore[arg-type]
+            array: np.ndarray = leaf.data  # type: ignore[assignment]
+            node = trace.watch(array) if isinstance(trace, EagerTrace) else trace.lift(leaf)
+            self._watched.append((leaf, array, node))
+            leaf.data, leaf.trace = node, trace
+
+    def tensor(self, value: Any) -> Tensor:
+        """A new tensor of the same value that gradients can be asked for; `value` stays as it is."""
+        trace = self._opened()
+        tensor = convert_to_tensor(value)
+        if isinstance(trace, EagerTrace) and tensor.trace is None:
+            tensor = Tensor(tensor.data)
+            self.watch(tensor)
+            return tensor
+        return Tensor(trace.lift(tensor), trace)
 
     def gradient(
         self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"
@@ -155,6 +162,94 @@ class GradientTape:
         flat = [None if n is None else next(results) for n in nodes]
         return tree.pack_sequence_as(sources, self._tensors(trace, leaves, flat, unconnected_gradients))
 
+    def jacobian(
+        self,
+        target: Any,
+        sources: Any,
+        unconnected_gradients: str = "none",
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """All first derivatives of one tensor: for each source a tensor of shape `target.shape + source.shape`.
+
+        Args:
+            target: float tensor computed in the tape.
+            sources, unconnected_gradients: as for `gradient`.
+            parallel_iterations, experimental_use_pfor: accepted; rows are computed by one compiled loop.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> w = keras.Variable([1.0, 2.0])
+        >>> with keras.GradientTape() as tape:
+        ...     y = w * w
+        >>> tape.jacobian(y, w).tolist()
+        [[2.0, 0.0], [0.0, 4.0]]
+        """
+        trace = self._opened()
+        output = self._single_target(trace, target, "jacobian")
+        b, size = trace.builder, count(output.shape)
+        weights = b.reshape(_identity(b, size, output.dtype), shape=(size, *output.shape))
+        return self._rows(trace, output, sources, weights, unconnected_gradients, output.shape)
+
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: str = "none",
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """`jacobian` for each sample: shape `(batch, *target.shape[1:], *source.shape[1:])`.
+
+        target, source: tensors with the batch in front; `target[i]` may depend on `source[i]` only.
+        """
+        trace = self._opened()
+        output = self._single_target(trace, target, "batch_jacobian")
+        if not output.shape or tuple(source.shape[:1]) != output.shape[:1]:
+            raise ValueError(
+                f"batch_jacobian() needs target and source of equal first extent. Received shapes {output.shape} and "
+                f"{tuple(source.shape)}."
+            )
+        b, size = trace.builder, count(output.shape[1:])
+        rows = b.reshape(_identity(b, size, output.dtype), shape=(size, 1, *output.shape[1:]))
+        weights = b.broadcast_to(rows, shape=(size, *output.shape))
+        result = self._rows(trace, output, source, weights, unconnected_gradients, (size,))
+        if result is None:
+            return None
+        from graphkeras import ops
+
+        return ops.reshape(ops.swapaxes(result, 0, 1), (*output.shape, *source.shape[1:]))
+
+    def _single_target(self, trace: Trace, target: Any, method: str) -> Node:
+        output = None if tree.is_nested(target) else trace.lift(target)
+        if output is None or not is_inexact(output.type.dtype):
+            raise ValueError(f"GradientTape.{method}() needs one float tensor as target. Received: {target!r}")
+        return output
+
+    def _rows(self, trace: Trace, output: Node, sources: Any, weights: Node, absent: str, shape: Any) -> Any:
+        leaves = tree.flatten(sources)
+        nodes = [self._node(trace, s) for s in leaves]
+        found = iter(gradient_rows(trace.builder, output, [n for n in nodes if n is not None], weights))
+        flat: list[Any] = [None if n is None else next(found) for n in nodes]
+        tensors = self._tensors(trace, leaves, flat, absent)
+        results = []
+        for tensor, node, source in zip(tensors, flat, leaves, strict=True):
+            if node is None and tensor is not None:
+                tensor = Tensor(np.zeros((*shape, *source.shape), dtype=_dtype(source)))
+            results.append(tensor if tensor is None else tensor.reshape((*shape, *source.shape)))
+        return tree.pack_sequence_as(sources, results)
+
+    def reset(self) -> None:
+        """Forget everything recorded so far: what was computed before counts as constant from now on."""
+        trace = self._opened()
+        self._before = dict(trace.values)
+        self._watched = []
+
+    def watched_variables(self) -> tuple[Variable, ...]:
+        """The variables that have been read."""
+        return tuple(self._opened().reads)
+
     def _tensors(self, trace: Trace, sources: Sequence[Any], nodes: Sequence[Node | None], absent: str) -> list[Any]:
         done = self._own is not None and current_trace() is not self._own
         results: list[Any] = []
@@ -172,9 +267,9 @@ class GradientTape:
             if before is not None:
                 return trace.lift(before)
             return trace.reads.get(source)
-        for tensor, array in self._watched:
-            if tensor is source and isinstance(trace, EagerTrace):
-                return next(n for n, value in trace.known.items() if value is array and n.op == "input")
+        for tensor, _, node in self._watched:
+            if tensor is source:
+                return node
         if isinstance(source, Tensor) and source.trace is trace:
             return source.data  # type: ignore[return-value]
         if isinstance(source, Operators):
@@ -188,7 +283,25 @@ class GradientTape:
 
     def stop_recording(self) -> Any:
         """Context manager whose contents are computed outside the tape."""
-        return eager()
+        return _Stopped(self._opened())
+
+
+class _Stopped:
+    """What is recorded inside does not pass gradients on."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+
+    def __enter__(self) -> None:
+        self.trace.stopped += 1
+
+    def __exit__(self, *exc: Any) -> None:
+        self.trace.stopped -= 1
+
+
+def _identity(b: Builder, size: int, dtype: str) -> Node:
+    rows, columns = (b.iota(shape=(size, size), dtype="int32", axis=axis) for axis in (0, 1))
+    return b.cast(b.eq(rows, columns), dtype=dtype)
 
 
 def _dtype(source: Any) -> Any:

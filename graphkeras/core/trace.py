@@ -19,7 +19,7 @@ from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import conform
 from graphkeras.ir.node import Node, Origin
 from graphkeras.ir.op import get_op
-from graphkeras.ir.types import TensorType, type_of
+from graphkeras.ir.types import TensorType, is_inexact, type_of
 
 if TYPE_CHECKING:
     from graphkeras.core.variable import Variable
@@ -69,6 +69,7 @@ class Trace:
     def __init__(self) -> None:
         self.builder = Builder()
         self.parent: Trace | None = None
+        self.stopped = 0  # inside of so many GradientTape.stop_recording()
         self.requested = False  # whether Python asked for a value that the trace could not give
         self.inputs: list[Node] = []
         self.reads: dict[Variable, Node] = {}
@@ -227,7 +228,13 @@ def _record(trace: Trace, op: str, args: Sequence[Any], attrs: dict[str, Any]) -
     nodes = [trace.lift(a, dtype) for a in args]
     node = trace.builder.emit(op, *nodes, **attrs)
     if isinstance(node.type, tuple):
-        return tuple(Tensor(trace.builder.item(node, i), trace) for i in range(len(node.type)))
+        return tuple(_result(trace, trace.builder.item(node, i)) for i in range(len(node.type)))
+    return _result(trace, node)
+
+
+def _result(trace: Trace, node: Node) -> Tensor:
+    if trace.stopped and is_inexact(node.dtype):
+        node = trace.builder.emit("stop_gradient", node)
     return Tensor(node, trace)
 
 
