@@ -112,10 +112,8 @@ class CpuHandler:
         like = a if isinstance(a, Val) else b
         if is_float(like.dtype):
             return self._arith("/", a, b)
-        a, b = self._number(a, like), self._number(b, like)  # integers: towards zero
-        floor = self._let(f"{like.dtype}({a} // {b})", like.dtype)
-        inexact = self.and_(self.ne(self.mul(floor, b), a), self.lt(floor, self.const(0, like.dtype)))
-        return self.add(floor, self.cast(inexact, like.dtype))
+        # Numba's own // would widen to int64 and branch; vectorised, several of them in one loop gave wrong results.
+        return self._let(f"quotient({self._number(a, like)}, {self._number(b, like)})", like.dtype)
 
     def neg(self, a: Val) -> Val:
         return self._let(f"{a.dtype}(-{a})" if is_int(a.dtype) else f"-{a}", a.dtype)

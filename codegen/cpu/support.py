@@ -10,7 +10,7 @@ A kernel is a Python function `kernel(args, lo, hi)` that Numba types and LLVM v
     float16_to_float32(u) float32_to_float16(x) bfloat16_to_float32(u) float32_to_bfloat16(x)
                                    half floats live in memory as uint16 (ptr_float16 gives them raw) and are computed in
                                    float32; rounding is to nearest even. float64_to_... rounds once, not twice.
-    fma fabs sqrt floor ceil trunc rint minimum maximum select shr_logical
+    fma fabs sqrt floor ceil trunc rint minimum maximum select shr_logical quotient
                                    minimum and maximum propagate NaN; select evaluates both sides and never branches
     reduce_add(acc, x) reduce_mul  accumulate in any order, so that a loop over them becomes vector code
     set_status(p, code, node, bad, extent)   report an error (first one wins); p is a pointer to the status words
@@ -314,6 +314,15 @@ def _shr_logical(typingctx, a, b):  # type: ignore[no-untyped-def]
     return signature(a, a, a), codegen
 
 
+def _quotient(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """Integer a / b towards zero, in their own width; b is neither 0 nor -1 (bodies see to it)."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.sdiv(*args) if a.signed else builder.udiv(*args)
+
+    return signature(a, a, a), codegen
+
+
 def _accumulate(method: str) -> Callable[..., Any]:
     def typed(typingctx, acc, x):  # type: ignore[no-untyped-def]
         floating = isinstance(acc, types.Float)
@@ -330,6 +339,7 @@ def _accumulate(method: str) -> Callable[..., Any]:
 
 _declare("select", _select)
 _declare("shr_logical", _shr_logical)
+_declare("quotient", _quotient)
 _declare("reduce_add", _accumulate("add"))
 _declare("reduce_mul", _accumulate("mul"))
 
