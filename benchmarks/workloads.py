@@ -39,18 +39,12 @@ def _tokens(count: int, length: int, vocabulary: int) -> tuple[np.ndarray, np.nd
     return rng.integers(0, vocabulary, (count, length)).astype(np.int32), rng.integers(0, 2, count)
 
 
-def mlp(keras: Any, batch: int) -> Workload:
+def mlp(keras: Any, batch: int, width: int = 256, depth: int = 2, steps: int = 100) -> Workload:
     """784-256-256-10 with ReLU, 269,322 weights."""
     dense = keras.layers.Dense
-    model = keras.Sequential(
-        [
-            keras.Input((784,)),
-            dense(256, activation="relu"),
-            dense(256, activation="relu"),
-            dense(10, activation="softmax"),
-        ]
-    )
-    return Workload(model, *_images(100 * batch, 784), SPARSE, batch)
+    hidden = [dense(width, activation="relu") for _ in range(depth)]
+    model = keras.Sequential([keras.Input((784,)), *hidden, dense(10, activation="softmax")])
+    return Workload(model, *_images(steps * batch, 784), SPARSE, batch)
 
 
 def cnn(keras: Any, batch: int) -> Workload:

@@ -51,9 +51,7 @@ def main():
         verbose=2 if QUICK else 0,
     )
     results = model.evaluate(x_test, y_test, return_dict=True, verbose=0)
-    print(
-        f"{len(history.epoch)} epochs; test accuracy {results['accuracy']:.3f}, area under the curve {results['auc']:.3f}"
-    )
+    print(f"{len(history.epoch)} epochs; accuracy {results['accuracy']:.3f}, area under the curve {results['auc']:.3f}")
 
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "diagnosis.keras")

@@ -34,37 +34,93 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    """`x` where positive, else `negative_slope * x`."""
+    """`x` where positive, else `negative_slope * x`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.leaky_relu(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.2  0.   2. ]
+    """
     return ops.leaky_relu(x, negative_slope=negative_slope)
 
 
 def relu6(x: Any) -> Any:
-    """`min(max(x, 0), 6)`."""
+    """`min(max(x, 0), 6)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.relu6(np.array([-1.0, 0.0, 2.0])), 4))
+    [0. 0. 2.]
+    """
     return ops.relu6(x)
 
 
 def softmax(x: Any, axis: Any = -1) -> Any:
-    """`exp(x) / sum(exp(x))` along an axis (or several). The logits are kept on the result for stable losses."""
+    """`exp(x) / sum(exp(x))` along an axis (or several). The logits are kept on the result for stable losses.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.softmax(np.array([[1.0, 1.0, 2.0]])), 4))
+    [[0.2119 0.2119 0.5761]]
+    """
     return _with_logits(ops.softmax(x, axis=axis), x)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """`x` where positive, else `alpha * (exp(x) - 1)` (Clevert et al. 2016)."""
+    """`x` where positive, else `alpha * (exp(x) - 1)` (Clevert et al. 2016).
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.elu(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.6321  0.      2.    ]
+    """
     return ops.elu(x, alpha=alpha)
 
 
 def selu(x: Any) -> Any:
-    """`scale * elu(x, alpha)` with the self-normalising constants of Klambauer et al. 2017."""
+    """`scale * elu(x, alpha)` with the self-normalising constants of Klambauer et al. 2017.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.selu(np.array([-1.0, 0.0, 2.0])), 4))
+    [-1.1113  0.      2.1014]
+    """
     return ops.selu(x)
 
 
 def softplus(x: Any) -> Any:
-    """`log(1 + exp(x))`."""
+    """`log(1 + exp(x))`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.softplus(np.array([-1.0, 0.0, 2.0])), 4))
+    [0.3133 0.6931 2.1269]
+    """
     return ops.softplus(x)
 
 
 def softsign(x: Any) -> Any:
-    """`x / (1 + |x|)`."""
+    """`x / (1 + |x|)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.softsign(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.5     0.      0.6667]
+    """
     return ops.softsign(x)
 
 
@@ -79,7 +135,15 @@ def sparse_plus(x: Any) -> Any:
 
 
 def silu(x: Any) -> Any:
-    """`x * sigmoid(x)`, also known as swish (Ramachandran et al. 2017)."""
+    """`x * sigmoid(x)`, also known as swish (Ramachandran et al. 2017).
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.silu(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.2689  0.      1.7616]
+    """
     return ops.silu(x)
 
 
@@ -92,7 +156,15 @@ def squareplus(x: Any, b: float = 4) -> Any:
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
-    """`x * Phi(x)` with the normal distribution function Phi; `approximate` takes its tanh form (Hendrycks 2016)."""
+    """`x * Phi(x)` with the normal distribution function Phi; `approximate` takes its tanh form (Hendrycks 2016).
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.gelu(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.1587  0.      1.9545]
+    """
     return ops.gelu(x, approximate=approximate)
 
 
@@ -107,7 +179,15 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 
 def tanh(x: Any) -> Any:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.tanh(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.7616  0.      0.964 ]
+    """
     return ops.tanh(x)
 
 
@@ -132,17 +212,41 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
 
 
 def sigmoid(x: Any) -> Any:
-    """`1 / (1 + exp(-x))`. The logits are kept on the result for stable losses."""
+    """`1 / (1 + exp(-x))`. The logits are kept on the result for stable losses.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.sigmoid(np.array([-1.0, 0.0, 2.0])), 4))
+    [0.2689 0.5    0.8808]
+    """
     return _with_logits(ops.sigmoid(x), x)
 
 
 def exponential(x: Any) -> Any:
-    """`exp(x)`."""
+    """`exp(x)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.exponential(np.array([-1.0, 0.0, 2.0])), 4))
+    [0.3679 1.     7.3891]
+    """
     return ops.exp(x)
 
 
 def hard_sigmoid(x: Any) -> Any:
-    """`x / 6 + 1/2` cut to [0, 1]."""
+    """`x / 6 + 1/2` cut to [0, 1].
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.hard_sigmoid(np.array([-1.0, 0.0, 2.0])), 4))
+    [0.3333 0.5    0.8333]
+    """
     return ops.hard_sigmoid(x)
 
 
@@ -165,12 +269,28 @@ hard_swish = hard_silu
 
 
 def linear(x: Any) -> Any:
-    """`x` itself."""
+    """`x` itself.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.linear(np.array([-1.0, 0.0, 2.0])), 4))
+    [-1.  0.  2.]
+    """
     return x
 
 
 def mish(x: Any) -> Any:
-    """`x * tanh(softplus(x))` (Misra 2019)."""
+    """`x * tanh(softplus(x))` (Misra 2019).
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.activations.mish(np.array([-1.0, 0.0, 2.0])), 4))
+    [-0.3034  0.      1.944 ]
+    """
     x = x if hasattr(x, "dtype") else ops.convert_to_tensor(x)
     return x * ops.tanh(ops.softplus(x))
 

@@ -21,6 +21,20 @@ class BackupAndRestore(Callback):
         delete_checkpoint: delete the backup when training ends.
 
     The model must be built before `fit`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> callback = keras.callbacks.BackupAndRestore(folder)
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    >>> len(history.epoch)
+    3
     """
 
     def __init__(

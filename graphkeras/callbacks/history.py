@@ -8,7 +8,20 @@ from graphkeras.callbacks.callback import Callback
 
 
 class History(Callback):
-    """What `fit` returns: `history` maps each name to its values per epoch, `epoch` lists the epochs' numbers."""
+    """What `fit` returns: `history` maps each name to its values per epoch, `epoch` lists the epochs' numbers.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> callback = keras.callbacks.History()
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    >>> callback.epoch
+    [0, 1, 2]
+    """
 
     def __init__(self) -> None:
         super().__init__()

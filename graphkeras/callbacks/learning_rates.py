@@ -86,6 +86,18 @@ class ReduceLROnPlateau(MonitorCallback):
         min_delta: smallest change that counts as an improvement.
         cooldown: epochs to wait after a reduction before counting again.
         min_lr: the rate never falls below this.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> callback = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=0, min_delta=100.0)
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    >>> model.optimizer.learning_rate.numpy().item() < 0.01
+    True
     """
 
     def __init__(

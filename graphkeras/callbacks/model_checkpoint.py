@@ -25,6 +25,21 @@ class ModelCheckpoint(MonitorCallback):
         mode: "min", "max" or "auto".
         save_freq: "epoch", or a number of batches.
         initial_value_threshold: value that the first saving has to beat.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> path = os.path.join(folder, "best.keras")
+    >>> callback = keras.callbacks.ModelCheckpoint(path, monitor="loss", save_best_only=True)
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    >>> os.listdir(folder)
+    ['best.keras']
     """
 
     def __init__(

@@ -60,6 +60,20 @@ class CSVLogger(Callback):
         filename: path of the file.
         separator: what stands between the columns.
         append: add to an existing file instead of replacing it.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> callback = keras.callbacks.CSVLogger(os.path.join(folder, "log.csv"))
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    >>> np.genfromtxt(os.path.join(folder, "log.csv"), delimiter=",", names=True).dtype.names
+    ('epoch', 'loss', 'val_loss')
     """
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
@@ -118,6 +132,18 @@ class TerminateOnNaN(Callback):
 
     Args:
         raise_error: raise RuntimeError instead of ending the training in good order.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> callback = keras.callbacks.TerminateOnNaN()
+    >>> history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callback])
+    >>> len(history.epoch)
+    3
     """
 
     batch_frequency = "sometimes"

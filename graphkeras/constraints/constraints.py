@@ -36,6 +36,14 @@ class MaxNorm(Constraint):
         max_value: the largest norm allowed.
         axis: int or ints along which norms are taken: 0 for a Dense kernel `(inputs, units)`, `[0, 1, 2]` for a Conv2D
             kernel `(height, width, inputs, filters)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.constraints.MaxNorm(1.0)(np.array([[3.0], [-4.0]])), 2))
+    [[ 0.6]
+     [-0.8]]
     """
 
     def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
@@ -51,7 +59,16 @@ class MaxNorm(Constraint):
 
 
 class NonNeg(Constraint):
-    """Sets negative weights to zero."""
+    """Sets negative weights to zero.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.constraints.NonNeg()(np.array([[3.0], [-4.0]])), 2))
+    [[3.]
+     [0.]]
+    """
 
     def __call__(self, w: Any) -> Any:
         return ops.maximum(w, 0)
@@ -62,6 +79,14 @@ class UnitNorm(Constraint):
 
     Args:
         axis: int or ints along which norms are taken (see `MaxNorm`).
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.constraints.UnitNorm()(np.array([[3.0], [-4.0]])), 2))
+    [[ 0.6]
+     [-0.8]]
     """
 
     def __init__(self, axis: Any = 0) -> None:
@@ -82,6 +107,14 @@ class MinMaxNorm(Constraint):
         max_value: the largest norm.
         rate: how much of the way to go at each update: 1.0 enforces the bounds strictly.
         axis: int or ints along which norms are taken (see `MaxNorm`).
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> print(np.round(keras.constraints.MinMaxNorm(0.5, 1.0)(np.array([[3.0], [-4.0]])), 2))
+    [[ 0.6]
+     [-0.8]]
     """
 
     def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0) -> None:

@@ -18,6 +18,12 @@ class Constant(Initializer):
 
     Args:
         value: a number, or an array that broadcasts to the shape asked for.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> keras.initializers.Constant(0.5)((2, 2)).numpy().tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
     """
 
     def __init__(self, value: Any = 0.0) -> None:
@@ -35,14 +41,28 @@ class Constant(Initializer):
 
 
 class Zeros(Initializer):
-    """Fills with 0."""
+    """Fills with 0.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> keras.initializers.Zeros()((2, 2)).numpy().tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         return ops.zeros(shape, dtype=standardize_dtype(dtype))
 
 
 class Ones(Initializer):
-    """Fills with 1."""
+    """Fills with 1.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> keras.initializers.Ones()((2, 2)).numpy().tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         return ops.ones(shape, dtype=standardize_dtype(dtype))
@@ -53,6 +73,12 @@ class Identity(Initializer):
 
     Raises:
         ValueError: for a shape that is not 2-dimensional.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> keras.initializers.Identity(gain=2.0)((2, 2)).numpy().tolist()
+    [[2.0, 0.0], [0.0, 2.0]]
     """
 
     def __init__(self, gain: float = 1.0) -> None:

@@ -48,6 +48,13 @@ class RandomNormal(RandomInitializer):
         mean: mean.
         stddev: standard deviation.
         seed: int, `SeedGenerator` or None.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.RandomNormal(stddev=0.1, seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
     """
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
@@ -69,6 +76,13 @@ class TruncatedNormal(RandomNormal):
         mean: mean.
         stddev: standard deviation before the cut.
         seed: int, `SeedGenerator` or None.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.TruncatedNormal(stddev=0.1, seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
     """
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
@@ -82,6 +96,13 @@ class RandomUniform(RandomInitializer):
         minval: lower bound.
         maxval: upper bound.
         seed: int, `SeedGenerator` or None.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.RandomUniform(minval=-0.1, maxval=0.1, seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
     """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
@@ -109,6 +130,13 @@ class VarianceScaling(RandomInitializer):
         input_axes: axes of the shape whose product is the number of inputs; by default the last but one, times those
             before it (a convolution's window).
         output_axes: axes whose product is the number of outputs; by default the last one, times the window.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.VarianceScaling(scale=2.0, seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
     """
 
     def __init__(
@@ -176,37 +204,85 @@ class _Named(VarianceScaling):
 
 
 class GlorotUniform(_Named):
-    """Uniform on `±sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio 2010)."""
+    """Uniform on `±sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio 2010).
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.GlorotUniform(seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
+    """
 
     _family = (1.0, "fan_avg", "uniform")
 
 
 class GlorotNormal(_Named):
-    """Truncated normal with variance `2 / (fan_in + fan_out)` (Glorot and Bengio 2010)."""
+    """Truncated normal with variance `2 / (fan_in + fan_out)` (Glorot and Bengio 2010).
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.GlorotNormal(seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
+    """
 
     _family = (1.0, "fan_avg", "truncated_normal")
 
 
 class LecunNormal(_Named):
-    """Truncated normal with variance `1 / fan_in` (Klambauer et al. 2017)."""
+    """Truncated normal with variance `1 / fan_in` (Klambauer et al. 2017).
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.LecunNormal(seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
+    """
 
     _family = (1.0, "fan_in", "truncated_normal")
 
 
 class LecunUniform(_Named):
-    """Uniform on `±sqrt(3 / fan_in)` (LeCun et al. 1998)."""
+    """Uniform on `±sqrt(3 / fan_in)` (LeCun et al. 1998).
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.LecunUniform(seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
+    """
 
     _family = (1.0, "fan_in", "uniform")
 
 
 class HeNormal(_Named):
-    """Truncated normal with variance `2 / fan_in` (He et al. 2015)."""
+    """Truncated normal with variance `2 / fan_in` (He et al. 2015).
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.HeNormal(seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
+    """
 
     _family = (2.0, "fan_in", "truncated_normal")
 
 
 class HeUniform(_Named):
-    """Uniform on `±sqrt(6 / fan_in)` (He et al. 2015)."""
+    """Uniform on `±sqrt(6 / fan_in)` (He et al. 2015).
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> values = keras.initializers.HeUniform(seed=1)((200, 100)).numpy()
+    >>> values.shape, bool(abs(values.mean()) < 0.01)
+    ((200, 100), True)
+    """
 
     _family = (2.0, "fan_in", "uniform")
 
@@ -218,6 +294,14 @@ class Orthogonal(RandomInitializer):
 
     Raises:
         ValueError: for a shape of rank 0 or 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> q = keras.initializers.Orthogonal(seed=1)((4, 4)).numpy()
+    >>> bool(np.allclose(q @ q.T, np.eye(4), atol=1e-5))
+    True
     """
 
     def __init__(self, gain: float = 1.0, seed: Any = None) -> None:

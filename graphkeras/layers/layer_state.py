@@ -127,6 +127,20 @@ class LayerState:
             regularizer: its penalty is part of `losses` while the variable is trainable.
             constraint: applied to the value after each update.
             name: the last part of the variable's path.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> class Scale(keras.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.factor = self.add_weight(shape=input_shape[-1:], initializer="ones")
+        ...
+        ...     def call(self, x):
+        ...         return x * self.factor
+        ...
+        >>> Scale()(np.full((1, 2), 3.0)).numpy().tolist()
+        [[3.0, 3.0]]
         """
         self._check_super_called()
         shape, initializer, dtype = _positional(self.name, args, shape, initializer, dtype)
@@ -223,11 +237,29 @@ class LayerState:
         return [v for metric in self.metrics for v in metric.variables]
 
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of the weights, in the order of `weights`."""
+        """Copies of the weights, in the order of `weights`.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> [w.shape for w in model.get_weights()]
+        [(2, 1), (1,)]
+        """
         return [v.numpy() for v in self.weights]
 
     def set_weights(self, weights: Any) -> None:
-        """Set the weights from arrays in the order of `weights`."""
+        """Set the weights from arrays in the order of `weights`.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.set_weights([np.ones((2, 1)), np.zeros(1)])
+        >>> model.predict(np.ones((1, 2)), verbose=0).tolist()
+        [[2.0]]
+        """
         variables = self.weights
         if len(variables) != len(weights):
             raise ValueError(
@@ -244,7 +276,15 @@ class LayerState:
             variable.assign(value)
 
     def count_params(self) -> int:
-        """The number of elements of all weights."""
+        """The number of elements of all weights.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.count_params()
+        3
+        """
         if not self.built:
             raise ValueError(
                 f"You tried to call `count_params` on layer '{self.name}', but the layer isn't built. You can build it "
@@ -270,7 +310,22 @@ class LayerState:
     _loss_ids: set[int]
 
     def add_loss(self, loss: Any) -> None:
-        """Add a scalar tensor, or several, to the loss of the model. To be called inside `call` or `build`."""
+        """Add a scalar tensor, or several, to the loss of the model. To be called inside `call` or `build`.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> class Small(keras.layers.Layer):
+        ...     def call(self, x):
+        ...         self.add_loss(keras.ops.mean(keras.ops.square(x)))
+        ...         return x
+        ...
+        >>> layer = Small()
+        >>> _ = layer(np.full((1, 2), 3.0))
+        >>> [float(v) for v in layer.losses]
+        [9.0]
+        """
         losses = tree.flatten(loss)
         for x in losses:
             if not isinstance(x, Tensor):

@@ -88,7 +88,17 @@ def _refuse_labels(name: str, y_true: Any, y_pred: Any) -> None:
 
 
 class Accuracy(BuiltInMean):
-    """Share of predictions equal to the target."""
+    """Share of predictions equal to the target.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.Accuracy()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
+    >>> round(float(metric.result()), 4)
+    0.75
+    """
 
     def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
         super().__init__(accuracy, name=name, dtype=dtype)
@@ -100,6 +110,15 @@ class BinaryAccuracy(BuiltInMean):
 
     Args:
         threshold: predictions above it count as 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.BinaryAccuracy()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    0.5
     """
 
     def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
@@ -110,7 +129,17 @@ class BinaryAccuracy(BuiltInMean):
 
 
 class CategoricalAccuracy(BuiltInMean):
-    """Share of samples whose largest output is that of the one-hot target."""
+    """Share of samples whose largest output is that of the one-hot target.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.CategoricalAccuracy()
+    >>> metric.update_state(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.5
+    """
 
     def __init__(self, name: str = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name=name, dtype=dtype)
@@ -118,7 +147,17 @@ class CategoricalAccuracy(BuiltInMean):
 
 
 class SparseCategoricalAccuracy(BuiltInMean):
-    """Share of samples whose largest output is that of the target's class number."""
+    """Share of samples whose largest output is that of the target's class number.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.SparseCategoricalAccuracy()
+    >>> metric.update_state(np.array([2, 1]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.5
+    """
 
     def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name=name, dtype=dtype)
@@ -126,7 +165,17 @@ class SparseCategoricalAccuracy(BuiltInMean):
 
 
 class TopKCategoricalAccuracy(BuiltInMean):
-    """Share of samples whose one-hot target is among the `k` largest outputs."""
+    """Share of samples whose one-hot target is among the `k` largest outputs.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.TopKCategoricalAccuracy(k=2)
+    >>> metric.update_state(np.array([[0, 0, 1], [0, 1, 0]]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    1.0
+    """
 
     def __init__(self, k: int = 5, name: str = "top_k_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(top_k_categorical_accuracy, name=name, dtype=dtype, k=k)
@@ -138,6 +187,15 @@ class SparseTopKCategoricalAccuracy(BuiltInMean):
 
     Args:
         from_sorted_ids: outputs are class numbers, the likeliest first, instead of scores.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.SparseTopKCategoricalAccuracy(k=2)
+    >>> metric.update_state(np.array([2, 1]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    1.0
     """
 
     def __init__(

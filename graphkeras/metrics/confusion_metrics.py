@@ -67,25 +67,64 @@ class FalsePositives(_ConfusionMatrixConditionCount):
 
     Args:
         thresholds: one or several in [0, 1]; default 0.5.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.FalsePositives()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    1.0
     """
 
     _count = "false_positives"
 
 
 class FalseNegatives(_ConfusionMatrixConditionCount):
-    """Weight of positives predicted as negative. Arguments: see `FalsePositives`."""
+    """Weight of positives predicted as negative. Arguments: see `FalsePositives`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.FalseNegatives()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    1.0
+    """
 
     _count = "false_negatives"
 
 
 class TrueNegatives(_ConfusionMatrixConditionCount):
-    """Weight of negatives predicted as negative. Arguments: see `FalsePositives`."""
+    """Weight of negatives predicted as negative. Arguments: see `FalsePositives`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.TrueNegatives()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    1.0
+    """
 
     _count = "true_negatives"
 
 
 class TruePositives(_ConfusionMatrixConditionCount):
-    """Weight of positives predicted as positive. Arguments: see `FalsePositives`."""
+    """Weight of positives predicted as positive. Arguments: see `FalsePositives`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.TruePositives()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    1.0
+    """
 
     _count = "true_positives"
 
@@ -137,7 +176,17 @@ class Precision(_Share):
 
 
 class Recall(_Share):
-    """Share of the positives that are predicted as positive. Arguments: see `Precision`."""
+    """Share of the positives that are predicted as positive. Arguments: see `Precision`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.Recall()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    0.5
+    """
 
     _kept = ("true_positives", "false_negatives")
 

@@ -96,7 +96,17 @@ class FBetaScore(Metric):
 
 
 class F1Score(FBetaScore):
-    """Harmonic mean of precision and recall. Arguments: see `FBetaScore`."""
+    """Harmonic mean of precision and recall. Arguments: see `FBetaScore`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.F1Score(average="macro")
+    >>> metric.update_state(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.3333
+    """
 
     def __init__(
         self,

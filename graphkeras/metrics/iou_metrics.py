@@ -150,7 +150,17 @@ class BinaryIoU(IoU):
 
 
 class MeanIoU(IoU):
-    """IoU averaged over all classes. Arguments: see `IoU`."""
+    """IoU averaged over all classes. Arguments: see `IoU`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.MeanIoU(num_classes=2)
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
+    >>> round(float(metric.result()), 4)
+    0.5833
+    """
 
     def __init__(
         self,

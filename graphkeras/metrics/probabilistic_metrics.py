@@ -9,7 +9,17 @@ from graphkeras.metrics.reduction_metrics import BuiltInMean
 
 
 class KLDivergence(BuiltInMean):
-    """Mean Kullback-Leibler divergence of the prediction from the target."""
+    """Mean Kullback-Leibler divergence of the prediction from the target.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.KLDivergence()
+    >>> metric.update_state(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.7803
+    """
 
     def __init__(self, name: str = "kl_divergence", dtype: Any = None) -> None:
         super().__init__(losses.kl_divergence, name=name, dtype=dtype)
@@ -49,7 +59,17 @@ class CategoricalHinge(BuiltInMean):
 
 
 class BinaryCrossentropy(BuiltInMean):
-    """Mean binary cross-entropy. Arguments: see `losses.BinaryCrossentropy`."""
+    """Mean binary cross-entropy. Arguments: see `losses.BinaryCrossentropy`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.BinaryCrossentropy()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    0.5403
+    """
 
     def __init__(
         self,
@@ -69,7 +89,17 @@ class BinaryCrossentropy(BuiltInMean):
 
 
 class CategoricalCrossentropy(BuiltInMean):
-    """Mean cross-entropy of one-hot targets. Arguments: see `losses.CategoricalCrossentropy`."""
+    """Mean cross-entropy of one-hot targets. Arguments: see `losses.CategoricalCrossentropy`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.CategoricalCrossentropy()
+    >>> metric.update_state(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.7803
+    """
 
     def __init__(
         self,
@@ -91,7 +121,17 @@ class CategoricalCrossentropy(BuiltInMean):
 
 
 class SparseCategoricalCrossentropy(BuiltInMean):
-    """Mean cross-entropy of class numbers. Arguments: see `losses.SparseCategoricalCrossentropy`."""
+    """Mean cross-entropy of class numbers. Arguments: see `losses.SparseCategoricalCrossentropy`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.SparseCategoricalCrossentropy()
+    >>> metric.update_state(np.array([2, 1]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.7803
+    """
 
     def __init__(
         self,

@@ -44,7 +44,17 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 
 
 class MeanSquaredError(BuiltInMean):
-    """Mean of squared differences."""
+    """Mean of squared differences.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.MeanSquaredError()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    0.1925
+    """
 
     def __init__(self, name: str = "mean_squared_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_squared_error, name=name, dtype=dtype)
@@ -52,7 +62,17 @@ class MeanSquaredError(BuiltInMean):
 
 
 class MeanAbsoluteError(BuiltInMean):
-    """Mean of absolute differences."""
+    """Mean of absolute differences.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.MeanAbsoluteError()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    0.375
+    """
 
     def __init__(self, name: str = "mean_absolute_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_absolute_error, name=name, dtype=dtype)
@@ -84,7 +104,17 @@ class LogCoshError(BuiltInMean):
 
 
 class RootMeanSquaredError(Mean):
-    """Root of the mean of squared differences over all batches."""
+    """Root of the mean of squared differences over all batches.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.RootMeanSquaredError()
+    >>> metric.update_state(np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.4, 0.6]))
+    >>> round(float(metric.result()), 4)
+    0.4387
+    """
 
     def __init__(self, name: str = "root_mean_squared_error", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -103,7 +133,17 @@ class RootMeanSquaredError(Mean):
 
 
 class CosineSimilarity(BuiltInMean):
-    """Mean cosine of the angle between target and prediction along `axis`."""
+    """Mean cosine of the angle between target and prediction along `axis`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.CosineSimilarity()
+    >>> metric.update_state(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]), np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2]]))
+    >>> round(float(metric.result()), 4)
+    0.7196
+    """
 
     def __init__(self, name: str = "cosine_similarity", dtype: Any = None, axis: int = -1) -> None:
         super().__init__(cosine_similarity, name=name, dtype=dtype, axis=axis)
@@ -143,6 +183,15 @@ class R2Score(Metric):
         num_regressors: number of predictors for the adjusted score; 0 for the plain one.
         name: name.
         dtype: dtype of the state.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> metric = keras.metrics.R2Score()
+    >>> metric.update_state(np.array([[1.0], [2.0], [3.0]]), np.array([[1.1], [1.9], [3.2]]))
+    >>> round(float(metric.result()), 4)
+    0.97
     """
 
     def __init__(

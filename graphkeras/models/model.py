@@ -75,7 +75,15 @@ class Model(Trainer, Layer):
 
     @filter_traceback
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """A direct sublayer by its name or its place in `layers`."""
+        """A direct sublayer by its name or its place in `layers`.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> layer = keras.layers.Dense(1, name="head")
+        >>> keras.Sequential([keras.Input((2,)), layer]).get_layer("head") is layer
+        True
+        """
         if (name is None) == (index is None):
             raise ValueError(f"Provide either a layer name or a layer index. Received: index={index}, name={name}.")
         if index is not None:
@@ -111,6 +119,15 @@ class Model(Trainer, Layer):
             expand_nested: list the layers of nested models too.
             show_trainable: add a column that says whether a layer is trained.
             layer_range: names (or regular expressions) of the first and the last layer to list.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> lines = []
+        >>> model.summary(print_fn=lines.append)
+        >>> "Total params: 3" in lines[0]
+        True
         """
         from graphkeras.models.summary import print_summary
 
@@ -119,21 +136,58 @@ class Model(Trainer, Layer):
     # -- saving ------------------------------------------------------------------------------------
     @filter_traceback
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> Any:
-        """Write the model to a `.keras` file: config, weights, optimizer state. See `saving.save_model`."""
+        """Write the model to a `.keras` file: config, weights, optimizer state. See `saving.save_model`.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> import os, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> model.save(os.path.join(folder, "model.keras"))
+        >>> keras.models.load_model(os.path.join(folder, "model.keras")).count_params()
+        3
+        """
         from graphkeras.saving import save_model
 
         return save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     @filter_traceback
     def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: Any = None) -> Any:
-        """Write the weights to a `.weights.h5` file. See `saving.save_weights`."""
+        """Write the weights to a `.weights.h5` file. See `saving.save_weights`.
+
+        Example:
+
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> import os, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> model.save_weights(os.path.join(folder, "model.weights.h5"))
+        >>> os.listdir(folder)
+        ['model.weights.h5']
+        """
         from graphkeras.saving import save_weights
 
         return save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     @filter_traceback
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
-        """Read the weights from a file that `save_weights` or `save` wrote. See `saving.load_weights`."""
+        """Read the weights from a file that `save_weights` or `save` wrote. See `saving.load_weights`.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> import os, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> path = os.path.join(folder, "model.weights.h5")
+        >>> model.save_weights(path)
+        >>> model.set_weights([np.zeros((2, 1)), np.zeros(1)])
+        >>> model.load_weights(path)
+        >>> bool(model.get_weights()[0].any())
+        True
+        """
         from graphkeras.saving import load_weights
 
         load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)

@@ -33,7 +33,9 @@ from graphkeras.ops.base import (
 def relu(x: Any) -> Any:
     """`max(x, 0)`.
 
-    >>> ops.relu([-1.0, 2.0])  # [0., 2.]
+    >>> from graphkeras import ops
+    >>> ops.relu([-1.0, 2.0])
+    <Tensor shape=(2,), dtype=float32, value=[0. 2.]>
     """
     x = to_tensor(x)
     return x if x.dtype == "bool" or x.dtype[0] == "u" else apply("relu", x)
@@ -232,7 +234,9 @@ def _along(primitive: str, x: Any, axis: Any) -> Tensor:
 def softmax(x: Any, axis: Any = -1) -> Any:
     """`exp(x) / sum(exp(x))` along an axis, several axes (tuple) or all (None).
 
-    >>> ops.softmax([0.0, 0.0])  # [0.5, 0.5]
+    >>> from graphkeras import ops
+    >>> ops.softmax([0.0, 0.0])
+    <Tensor shape=(2,), dtype=float32, value=[0.5 0.5]>
     """
     return _along("softmax", x, axis)
 

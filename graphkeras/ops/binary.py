@@ -31,7 +31,9 @@ from graphkeras.ops.base import (
 def add(x1: Any, x2: Any) -> Any:
     """`x1 + x2` with broadcasting; on bools: or.
 
-    >>> ops.add([1, 2], 0.5)  # [1.5, 2.5]
+    >>> from graphkeras import ops
+    >>> ops.add([1, 2], 0.5)
+    <Tensor shape=(2,), dtype=float32, value=[1.5 2.5]>
     """
     a, b = promote(x1, x2)
     return apply("or" if a.dtype == "bool" else "add", a, b)

@@ -160,7 +160,9 @@ def _results(value: Any) -> tuple[Any, ...]:
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
     """`true_fn()` if `pred` holds, else `false_fn()`; both must return the same structure.
 
-    >>> ops.cond(True, lambda: 1, lambda: 2)  # 1
+    >>> from graphkeras import ops
+    >>> ops.cond(True, lambda: 1, lambda: 2)
+    1
     """
     known = concrete(pred)
     if known is not None:
@@ -217,7 +219,9 @@ def while_loop(
 ) -> Any:
     """Repeats `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds. Shapes and dtypes must stay.
 
-    >>> ops.while_loop(lambda i: i < 5, lambda i: i + 1, [0])  # [5]
+    >>> from graphkeras import ops
+    >>> ops.while_loop(lambda i: i < 5, lambda i: i + 1, [0])
+    [<Tensor shape=(), dtype=int32, value=5>]
     """
     single = not isinstance(loop_vars, (list, tuple))
     state = (loop_vars,) if single else loop_vars
@@ -307,7 +311,9 @@ def scan(
 
     xs: any structure of tensors, or None with `length`. Differentiable. `unroll` is accepted and ignored.
 
+    >>> from graphkeras import ops
     >>> ops.scan(lambda c, x: (c + x, c * x), 0.0, ops.arange(3.0))
+    (<Tensor shape=(), dtype=float32, value=3.>, <Tensor shape=(3,), dtype=float32, value=[0. 0. 2.]>)
     """
     if not callable(f):
         raise TypeError(f"`f` should be a callable. Received: f={f}")

@@ -83,7 +83,9 @@ def conv(
     inputs: (batch, spatial..., channels), or channels second with data_format="channels_first".
     kernel: (spatial..., channels / groups, filters); fewer channels than the inputs have mean groups.
 
-    >>> ops.conv(ops.ones((1, 5, 5, 3)), ops.ones((3, 3, 3, 8)), padding="same").shape  # (1, 5, 5, 8)
+    >>> from graphkeras import ops
+    >>> ops.conv(ops.ones((1, 5, 5, 3)), ops.ones((3, 3, 3, 8)), padding="same").shape
+    (1, 5, 5, 8)
     """
     x, w, layout, _ = _prepared(inputs, kernel, data_format, "conv")
     channels, per_group = x.shape[-1], w.shape[-2]

@@ -46,7 +46,9 @@ def is_tensor(x: Any) -> bool:
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
     """A tensor from anything like an array; 64-bit NumPy defaults become 32-bit unless `dtype` says otherwise.
 
-    >>> ops.convert_to_tensor([1, 2]).dtype  # 'int32'
+    >>> from graphkeras import ops
+    >>> ops.convert_to_tensor([1, 2]).dtype
+    'int32'
     """
     from graphkeras.core.keras_tensor import KerasTensor
 
@@ -224,7 +226,9 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Any:
     """Numbers from start (default 0) up to, but without, stop.
 
-    >>> ops.arange(3)  # [0, 1, 2]
+    >>> from graphkeras import ops
+    >>> ops.arange(3)
+    <Tensor shape=(3,), dtype=int32, value=[0 1 2]>
     """
     given = [v for v in (start, stop, step) if v is not None]
     wanted = _dtype(dtype) or result_type(*(dtype_key(v) if not isinstance(v, int) else int for v in given))

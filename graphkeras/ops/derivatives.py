@@ -15,6 +15,7 @@ from graphkeras.ops.control import Body, Structure
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: `f(*args)` returns (value, grad); `grad(*upstream)` gives the gradients of the arguments.
 
+    >>> from graphkeras import ops
     >>> @ops.custom_gradient
     ... def log1pexp(x):
     ...     e = ops.exp(x)

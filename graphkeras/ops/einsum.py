@@ -17,7 +17,9 @@ from graphkeras.ops.base import Tensor, apply, cast_to, dot_general, permute, pr
 def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
     """Sum of products in Einstein's notation, "ij,jk->ik"; "..." stands for axes to broadcast.
 
-    >>> ops.einsum("ij,jk->ik", ops.ones((2, 3)), ops.ones((3, 4))).shape  # (2, 4)
+    >>> from graphkeras import ops
+    >>> ops.einsum("ij,jk->ik", ops.ones((2, 3)), ops.ones((3, 4))).shape
+    (2, 4)
     """
     if not isinstance(subscripts, str):
         raise ValueError(f"einsum: argument `subscripts` must be a string; received {subscripts!r}")
@@ -130,7 +132,9 @@ def _final(term: str, t: Tensor, output: str, sizes: dict[str, int]) -> Tensor:
 def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
     """Reshape and transpose by names: "b (h h2) w c -> b h w (h2 c)" with h2=2 (einops notation).
 
-    >>> ops.rearrange(ops.ones((2, 6)), "a (b c) -> (a b) c", c=3).shape  # (4, 3)
+    >>> from graphkeras import ops
+    >>> ops.rearrange(ops.ones((2, 6)), "a (b c) -> (a b) c", c=3).shape
+    (4, 3)
     """
     x = to_tensor(tensor)
     left, arrow, right = pattern.partition("->")

@@ -39,7 +39,9 @@ from graphkeras.ops.base import select as choose
 def get_item(x: Any, key: Any) -> Any:
     """`x[key]` with NumPy's rules: ints, slices, None, Ellipsis, integer arrays or tensors, known boolean masks.
 
-    >>> ops.get_item(ops.arange(5), slice(None, None, -2))  # [4, 2, 0]
+    >>> from graphkeras import ops
+    >>> int(ops.get_item(ops.arange(5), -1))
+    4
     """
     x = to_tensor(x)
     if isinstance(key, list) and any(k is None or k is Ellipsis or isinstance(k, builtins.slice) for k in key):

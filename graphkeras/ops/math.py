@@ -38,7 +38,9 @@ def _segment(data: Any, segment_ids: Any, num_segments: int | None, combine: str
 def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None, sorted: bool = False) -> Any:
     """Sum of the rows of each segment; num_segments defaults to the largest id + 1.
 
-    >>> ops.segment_sum([1, 2, 3], [0, 0, 1])  # [3, 3]
+    >>> from graphkeras import ops
+    >>> ops.segment_sum([1, 2, 3], [0, 0, 1])
+    <Tensor shape=(2,), dtype=int32, value=[3 3]>
     """
     return _segment(data, segment_ids, num_segments, "add", "segment_sum")
 

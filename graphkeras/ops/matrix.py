@@ -46,7 +46,9 @@ def _product_dtypes(*xs: Any) -> tuple[list[Tensor], str]:
 def matmul(x1: Any, x2: Any) -> Any:
     """Matrix product of the last two axes, earlier ones broadcast; 1-d tensors are rows or columns.
 
-    >>> ops.matmul(ops.ones((2, 3)), ops.ones((3, 4))).shape  # (2, 4)
+    >>> from graphkeras import ops
+    >>> ops.matmul(ops.ones((2, 3)), ops.ones((3, 4))).shape
+    (2, 4)
     """
     (a, b), dtype = _product_dtypes(x1, x2)
     if not a.shape or not b.shape:

@@ -29,7 +29,9 @@ from graphkeras.ops.base import (
 def abs(x: Any) -> Any:
     """Absolute value; the modulus of complex numbers.
 
-    >>> ops.abs([-2.0, 3.0])  # [2., 3.]
+    >>> from graphkeras import ops
+    >>> ops.abs([-2.0, 3.0])
+    <Tensor shape=(2,), dtype=float32, value=[2. 3.]>
     """
     x = to_tensor(x)
     return x if x.dtype == "bool" or x.dtype in ("uint8", "uint16", "uint32", "uint64") else apply("abs", x)

@@ -27,7 +27,9 @@ def _prepared(inputs: Any, pool_size: Any, strides: Any, data_format: Any, paddi
 def max_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None) -> Any:
     """Largest element of each window; strides default to the window.
 
-    >>> ops.max_pool(ops.ones((1, 4, 4, 3)), 2).shape  # (1, 2, 2, 3)
+    >>> from graphkeras import ops
+    >>> ops.max_pool(ops.ones((1, 4, 4, 3)), 2).shape
+    (1, 2, 2, 3)
     """
     x, window, steps, pads, layout = _prepared(inputs, pool_size, strides, data_format, padding, "max_pool")
     return from_last(apply("pool_max", x, window=window, strides=steps, padding=pads), layout)

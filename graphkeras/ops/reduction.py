@@ -46,7 +46,9 @@ def count(x: Tensor, axes: tuple[int, ...]) -> int:
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum over the axes (all by default); small ints and bools are summed in 32 bits.
 
-    >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)  # [4., 6.]
+    >>> from graphkeras import ops
+    >>> ops.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    <Tensor shape=(2,), dtype=float32, value=[4. 6.]>
     """
     x = to_tensor(x)
     return _sum(cast_to(x, _SUM_DTYPES.get(x.dtype, x.dtype)), axes_of(axis, len(x.shape), "sum"), keepdims)

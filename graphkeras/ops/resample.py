@@ -156,7 +156,9 @@ def resize(
 
     crop_to_aspect_ratio, pad_to_aspect_ratio: cut or fill first, so that nothing is stretched.
 
-    >>> ops.image.resize(ops.ones((2, 4, 4, 3)), (8, 2)).shape  # (2, 8, 2, 3)
+    >>> from graphkeras import ops
+    >>> ops.image.resize(ops.ones((2, 4, 4, 3)), (8, 2)).shape
+    (2, 8, 2, 3)
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(

@@ -37,7 +37,9 @@ from graphkeras.ops.base import (
 def reshape(x: Any, newshape: Any) -> Any:
     """Same elements in another shape; one dimension may be -1 (or None) and is worked out.
 
-    >>> ops.reshape(ops.arange(6), (2, -1)).shape  # (2, 3)
+    >>> from graphkeras import ops
+    >>> ops.reshape(ops.arange(6), (2, -1)).shape
+    (2, 3)
     """
     x = to_tensor(x)
     return apply("reshape", x, shape=_resolved(x.shape, newshape))

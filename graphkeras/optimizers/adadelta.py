@@ -17,6 +17,16 @@ class Adadelta(Optimizer):
         epsilon: keeps roots away from 0.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.Adadelta(learning_rate=1.0)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.9986, -1.9986]
     """
 
     _arguments = ("rho", "epsilon")

@@ -22,6 +22,16 @@ class Adam(Optimizer):
         amsgrad: divide by the largest `v` so far.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.Adam(learning_rate=0.1)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.9, -1.9]
     """
 
     _arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")

@@ -16,6 +16,16 @@ class AdamW(Adam):
         beta_1, beta_2, epsilon, amsgrad: see `Adam`.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.AdamW(learning_rate=0.1, weight_decay=0.01)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.899, -1.898]
     """
 
     _arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")

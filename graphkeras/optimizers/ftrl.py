@@ -20,6 +20,16 @@ class Ftrl(Optimizer):
         beta: the paper's beta.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.Ftrl(learning_rate=0.1)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.381, -0.8464]
     """
 
     _arguments = (

@@ -18,6 +18,16 @@ class Lamb(Optimizer):
         epsilon: keeps the divisor away from 0.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.Lamb(learning_rate=0.1)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.8419, -1.8419]
     """
 
     _arguments = ("beta_1", "beta_2", "epsilon")

@@ -19,6 +19,16 @@ class Lion(Optimizer):
         beta_2: decay of the momentum.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.Lion(learning_rate=0.1)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.9, -1.9]
     """
 
     _arguments = ("beta_1", "beta_2")

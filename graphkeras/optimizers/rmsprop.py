@@ -19,6 +19,16 @@ class RMSprop(Optimizer):
         centered: divide by the root of the variance instead, using a running mean of gradients.
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.RMSprop(learning_rate=0.1)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.6838, -1.6838]
     """
 
     _arguments = ("rho", "momentum", "epsilon", "centered")

@@ -17,6 +17,16 @@ class SGD(Optimizer):
         nesterov: look one step of momentum ahead (Sutskever et al. 2013).
 
     Further arguments: see `Optimizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> optimizer = keras.optimizers.SGD(learning_rate=0.1, momentum=0.9)
+    >>> variable = keras.Variable(np.array([1.0, -2.0]))
+    >>> optimizer.apply([np.array([0.5, -0.5])], [variable])
+    >>> np.round(variable.numpy(), 4).tolist()
+    [0.95, -1.95]
     """
 
     _arguments = ("momentum", "nesterov")

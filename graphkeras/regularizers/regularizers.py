@@ -43,6 +43,13 @@ class L1L2(Regularizer):
     Args:
         l1: factor of the absolute values, a non-negative float.
         l2: factor of the squares.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> round(float(keras.regularizers.L1L2(0.1, 0.2)(np.array([1.0, -2.0]))), 4)
+    1.3
     """
 
     def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
@@ -66,6 +73,13 @@ class L1(Regularizer):
 
     Args:
         l1: the factor, a non-negative float.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> round(float(keras.regularizers.L1(0.1)(np.array([1.0, -2.0]))), 4)
+    0.3
     """
 
     def __init__(self, l1: float | None = 0.01) -> None:
@@ -83,6 +97,13 @@ class L2(Regularizer):
 
     Args:
         l2: the factor, a non-negative float.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import graphkeras as keras
+    >>> round(float(keras.regularizers.L2(0.1)(np.array([1.0, -2.0]))), 4)
+    0.5
     """
 
     def __init__(self, l2: float | None = 0.01) -> None:

@@ -29,7 +29,19 @@ class OnBatch(Programs):
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """One training step on one batch; returns loss and metrics of this batch as `evaluate` does."""
+        """One training step on one batch; returns loss and metrics of this batch as `evaluate` does.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+        >>> losses = [model.train_on_batch(x, y) for _ in range(5)]
+        >>> bool(losses[-1] < losses[0])
+        True
+        """
         self._assert_compile_called("train_on_batch")
         if class_weight is not None:
             if sample_weight is not None:
@@ -41,12 +53,35 @@ class OnBatch(Programs):
         return self._on_batch("train", x, y, sample_weight, return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Loss and metrics of one batch, as `evaluate` returns them."""
+        """Loss and metrics of one batch, as `evaluate` returns them.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+        >>> model.set_weights([np.zeros((2, 1)), np.zeros(1)])
+        >>> model.test_on_batch(x, y)
+        1.0
+        """
         self._assert_compile_called("test_on_batch")
         return self._on_batch("test", x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The outputs for one batch as NumPy arrays."""
+        """The outputs for one batch as NumPy arrays.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+        >>> model.predict_on_batch(x).shape
+        (8, 1)
+        """
         batch = self._standard_batch(x)
         self._symbolic_build(batch, "predict")
         program = self._step_program("predict", batch)

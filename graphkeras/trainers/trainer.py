@@ -348,6 +348,16 @@ class Trainer(Compilation, OnBatch, Explain):
 
         Returns:
             the loss as a float if there are no metrics, else a list of loss and metrics; or a dict.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+        >>> sorted(model.evaluate(x, y, verbose=0, return_dict=True))
+        ['loss']
         """
         self._assert_compile_called("evaluate")
         batches = kwargs.pop("_batches", None)
@@ -388,6 +398,16 @@ class Trainer(Compilation, OnBatch, Explain):
             callbacks: list of Callbacks.
 
         A single array of at most one batch takes a short way without progress bar and callbacks.
+
+        Example:
+
+        >>> import numpy as np
+        >>> import graphkeras as keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+        >>> model.predict(x, verbose=0).shape
+        (8, 1)
         """
         loop.check_verbose(verbose)
         short = type(x) is np.ndarray and callbacks is None and steps is None and verbose in (0, "auto")

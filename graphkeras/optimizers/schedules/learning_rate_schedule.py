@@ -100,6 +100,13 @@ class PiecewiseConstantDecay(_Named):
         boundaries: step numbers, rising.
         values: rates, one more than boundaries.
         name: name.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> schedule = keras.optimizers.schedules.PiecewiseConstantDecay([100, 200], [0.1, 0.01, 0.001])
+    >>> round(float(schedule(150)), 4)
+    0.01
     """
 
     _arguments = ("boundaries", "values")
@@ -132,6 +139,13 @@ class PolynomialDecay(_Named):
         power: 1.0 for a straight line.
         cycle: begin anew, with doubled length, instead of staying at the end.
         name: name.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> schedule = keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=100, end_learning_rate=0.01)
+    >>> round(float(schedule(50)), 4)
+    0.055
     """
 
     _arguments = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
@@ -172,6 +186,13 @@ class InverseTimeDecay(_Named):
         decay_rate: fall per unit.
         staircase: change only every `decay_steps` steps.
         name: name.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, decay_steps=100, decay_rate=0.5)
+    >>> round(float(schedule(100)), 4)
+    0.0667
     """
 
     _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
@@ -211,6 +232,13 @@ class CosineDecay(_Named):
         name: name.
         warmup_target: rate to climb to first, in a straight line; None for no warmup.
         warmup_steps: steps of the warmup.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> schedule = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=100)
+    >>> round(float(schedule(50)), 4)
+    0.05
     """
 
     _arguments = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")
@@ -256,6 +284,13 @@ class CosineDecayRestarts(_Named):
         m_mul: each begins with this many times the rate of the one before.
         alpha: lowest rate, as a share of the initial one.
         name: name.
+
+    Example:
+
+    >>> import graphkeras as keras
+    >>> schedule = keras.optimizers.schedules.CosineDecayRestarts(0.1, first_decay_steps=100)
+    >>> round(float(schedule(50)), 4)
+    0.05
     """
 
     _arguments = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
