@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from worker import ROOT, bind_cores, process_age
+from worker import ROOT, bind_cores, own_stdout, process_age
 
 STAGES = {
     "optimise": ("graphkeras.codegen.compile", "optimise"),
@@ -70,8 +70,7 @@ class Clocks:
 
 
 def main() -> None:
-    out = sys.stdout
-    sys.stdout = sys.stderr
+    out = own_stdout()
     bind_cores()
     sys.path[0] = ROOT
     print(json.dumps(measure(sys.argv[1])), file=out, flush=True)

@@ -12,14 +12,13 @@ import sys
 import time
 from typing import Any
 
-from worker import ROOT, bind_cores
+from worker import ROOT, bind_cores, own_stdout
 
 BURSTS = 5
 
 
 def main() -> None:
-    out = sys.stdout
-    sys.stdout = sys.stderr
+    out = own_stdout()
     cores = bind_cores()
     sys.path[0] = ROOT
     library = sys.argv[1]

@@ -15,10 +15,17 @@ import os
 import statistics
 import sys
 import time
-from typing import Any
+from typing import IO, Any
 
 START = time.perf_counter()
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def own_stdout() -> IO[str]:
+    """A stream for results alone: what frameworks print, from Python or native code, goes to stderr from now on."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return out
 
 
 def bind_cores() -> list[int]:
@@ -81,8 +88,7 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    out = sys.stdout
-    sys.stdout = sys.stderr  # whatever a framework prints must not mix with the results
+    out = own_stdout()
     cores = bind_cores()
     sys.path[0] = ROOT  # not this folder: its names would hide modules of others
     module, name = sys.argv[1], sys.argv[2]

@@ -17,6 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.contestants import OURS, Contestant, contestants
 from benchmarks.ops_cases import Case, all_cases
 from benchmarks.runner import Field, Runner, round_order
+from benchmarks.workloads import build
 
 TINY = models.Effort(rounds=1, train=0.01, predict=0.01, warm_fits=1, starts=1)
 
@@ -174,6 +175,18 @@ def test_page_is_well_formed_and_alone() -> None:
         assert float(r.get("width", "nan")) >= 0
 
 
+def test_plots_stay_in_their_frames() -> None:
+    root = ElementTree.fromstring(page.page(sample_report()).split("\n", 1)[1])
+    space = "{http://www.w3.org/2000/svg}"
+    for svg in root.iter(f"{space}svg"):
+        _, _, width, height = map(float, svg.attrib["viewBox"].split())
+        for r in svg.iter(f"{space}rect"):
+            x, y, w, h = (float(r.attrib[k]) for k in ("x", "y", "width", "height"))
+            assert 0 <= x <= x + w <= width and 0 <= y <= y + h <= height
+        for c in svg.iter(f"{space}circle"):
+            assert 0 <= float(c.attrib["cx"]) <= width and 0 <= float(c.attrib["cy"]) <= height
+
+
 # -- real runs ------------------------------------------------------------------------------------------
 def test_models_measures_graphkeras_alone() -> None:
     (row,) = models.measure("mlp32", TINY, contestants([OURS]))
@@ -185,6 +198,22 @@ def test_models_measures_graphkeras_alone() -> None:
     assert 10 * 2**20 < records.median(row, "memory_bytes") < 2**32
     assert records.median(row, "first_step_s") < records.median(row, "cold_first_step_s")
     assert "mlp32" in models.text([row])
+
+
+@pytest.mark.parametrize("sweep", scale.NAMES)
+def test_sweeps_are_workloads(sweep: str) -> None:
+    import graphkeras
+
+    pattern, sizes = scale.SWEEPS[sweep]
+    work = build(graphkeras, pattern.format(sizes[1]))
+    assert work.steps >= 5
+    assert len(work.x) == len(work.y) == work.steps * work.batch_size
+    assert sizes[1] in (
+        work.batch_size,
+        work.x.shape[1],
+        len(work.model.layers) - 1,
+        work.model.layers[0].get_config().get("units"),
+    )
 
 
 SMALL = [c for c in all_cases() if c.name in ("call 8", "softmax 32x10", "sum_columns 32x256", "dot_tn 784x32x256")]
