@@ -134,7 +134,7 @@ def test_sorting(dtype, descending):
     x = np.round(_random((4, 19, 3), dtype).astype(np.float64)).astype(dtype)
     if dtype.startswith("float"):
         x[0, 3, 0] = x[1, 4, 1] = np.nan
-    for axis in range(3):
+    for axis in range(3) if dtype == "float32" else (1,):  # each case is a kernel, and these are long
         _check("sort", (x,), {"axis": axis, "descending": descending})
         _check("argsort", (x,), {"axis": axis, "descending": descending, "stable": True})
 
