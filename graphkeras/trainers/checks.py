@@ -30,6 +30,25 @@ def check_arrays(model: Any, data: Any, warn: bool = True) -> None:
             )
     if y is not None:
         check_labels(model, y)
+        if warn:
+            _warn_about_probabilities(model, y)
+
+
+def _warn_about_probabilities(model: Any, y: Any) -> None:
+    """Targets of a binary cross-entropy are probabilities: with others the loss has no lower bound."""
+    compiled = model._compile_loss
+    if compiled is None or not compiled.built or tree.is_nested(y):
+        return
+    for path, loss, _, _ in compiled.losses:
+        if path or getattr(getattr(loss, "fn", None), "__name__", "") != "binary_crossentropy":
+            continue
+        if isinstance(y, np.ndarray) and y.size and y.dtype.kind in "fiu" and (y.min() < 0 or y.max() > 1):
+            warnings.warn(
+                f"`y` holds values from {y.min()} to {y.max()}, but the loss {loss.name!r} of {model.name!r} expects "
+                "probabilities or labels from 0 to 1. For class numbers use 'sparse_categorical_crossentropy' with one "
+                "unit per class; for other numbers 'mse'.",
+                stacklevel=6,
+            )
 
 
 def has_nan(array: np.ndarray) -> bool:

@@ -209,6 +209,14 @@ def test_nan_is_said_before_training():
         classifier().fit(x, Y, verbose=0)
 
 
+def test_class_numbers_in_a_binary_loss():
+    with pytest.warns(UserWarning, match=r"from 0 to 2.*sparse_categorical_crossentropy"):
+        classifier(1, "sigmoid", "binary_crossentropy").fit(X, Y, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier(1, "sigmoid", "binary_crossentropy").fit(X, Y > 0, verbose=0)
+
+
 # -- layers and callbacks of one's own -----------------------------------------------------------------
 
 
@@ -391,14 +399,14 @@ def test_numpy_loss_trains():
     np.testing.assert_allclose(model.get_weights()[0], twin.get_weights()[0], rtol=1e-4, atol=1e-6)
 
 
-def test_values_of_traced_tensors():
+def test_values_inside_functions_given_to_ops():
     class Exact(layers.Layer):
         def call(self, x):
-            return x * np.asarray(x)
+            return ops.cond(ops.sum(x) > 0, lambda: x * float(ops.max(x)), lambda: x)
 
     with pytest.raises(Exception) as error:
         keras.Sequential([keras.Input((4,)), Exact(name="mine")])
-    says(error, "'mine'", "traced tensor", "ops.cond", "run_eagerly=True")
+    says(error, "'mine'", "inside a function given to", "cond", "run_eagerly=True")
 
 
 # -- models ---------------------------------------------------------------------------------------------
