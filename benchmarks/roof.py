@@ -161,6 +161,6 @@ def copy_peak(threads: int, tries: int = 5, nbytes: int = COPY_NBYTES) -> float:
 
 
 @functools.cache
-def measure(tries: int = 5) -> Roof:
+def measure(tries: int = 15) -> Roof:
     """The limits of this machine, measured once per process."""
     return Roof(flops_peak(1, tries), flops_peak(THREADS, tries), copy_peak(1, tries), copy_peak(THREADS, tries))
