@@ -136,6 +136,9 @@ class GuardedTrace(Trace):
             return self._answer(node).copy()
         raise ValuesUsed
 
+    def text(self, tensor: Tensor) -> str:
+        raise ValuesUsed  # it has to be shown in every call
+
     def concrete_bool(self, tensor: Tensor) -> bool:
         check_single(tensor)
         node: Node = tensor.data  # type: ignore[assignment]

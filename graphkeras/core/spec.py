@@ -10,14 +10,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from graphkeras.core import tree
 from graphkeras.core.convert import convert_to_tensor
 from graphkeras.core.global_state import get_global_attribute, set_global_attribute
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.scopes import SymbolicScope
 from graphkeras.core.tensor import Operators, Tensor
-from graphkeras.core.trace import ScratchTrace, eager
-from graphkeras.ir.types import TensorType
+from graphkeras.core.trace import ScratchTrace, ValueRequested, eager
+from graphkeras.ir.types import TensorType, numpy_dtype
 
 # Primes, so that a product never looks like a known extent; then numbers with many divisors, for functions that
 # split or fold an unknown extent.
@@ -56,11 +58,55 @@ def with_unknown_extents(message: str) -> str:
     return re.sub(rf"(?<=[(, ])(?:{stand_ins})(?=[,)])", "None", message)
 
 
+def values_were_guessed() -> bool:
+    """Whether the last function given to `compute_output_spec` asked for values: parts of it may not have run."""
+    return bool(get_global_attribute("values_guessed"))
+
+
 def _run(fn: Callable[..., Any], args: Any, kwargs: Any, fill: int) -> Any:
+    """Run `fn` on placeholders. Where it asks for values it is run with guesses, which serve to learn its shapes."""
+    set_global_attribute("values_guessed", False)
+    found, problems = [], []
+    for guess in (0, 1):  # both, so that layers on both sides of a decision are built
+        trace = _GuessingTrace(guess)
+        try:
+            found.append(_run_in(trace, fn, args, kwargs, fill))
+        except Exception as error:
+            if not trace.requested:
+                raise
+            problems.append(error)
+        if not trace.requested:
+            break
+        set_global_attribute("values_guessed", True)
+    if found:
+        return found[0]
+    if isinstance(problems[0], ValueRequested):
+        raise problems[0]
+    raise ValueRequested(str(problems[0])) from problems[0]
+
+
+class _GuessingTrace(ScratchTrace):
+    """Answers questions for values with zeros (no) or ones (yes)."""
+
+    MOST = 100  # after so many the answer may be why a loop does not end
+
+    def __init__(self, guess: int) -> None:
+        super().__init__()
+        self._guess, self._asked = guess, 0
+
+    def concrete_value(self, tensor: Tensor) -> np.ndarray:
+        self.requested = True
+        self._asked += 1
+        if self._asked > self.MOST:
+            return super().concrete_value(tensor)
+        return np.full(tensor.shape, self._guess, numpy_dtype(tensor.dtype))
+
+
+def _run_in(trace: ScratchTrace, fn: Callable[..., Any], args: Any, kwargs: Any, fill: int) -> Any:
     before = get_global_attribute("stateless_scope")
     set_global_attribute("stateless_scope", None)
     try:
-        with eager(), ScratchTrace() as trace, SymbolicScope():
+        with eager(), trace, SymbolicScope():
             made: dict[int, Tensor] = {}
 
             def placeholder(x: Any) -> Any:

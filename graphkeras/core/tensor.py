@@ -6,6 +6,8 @@ the operators of `Operators`, which call the public ops by name, so `x + y` and 
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -159,6 +161,17 @@ def _logic(x: Any, y: Any, name: str) -> Any:
     return getattr(_ops(), ("logical_" if both_bool else "bitwise_") + name)(x, y)
 
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _asked_by_user() -> bool:
+    """Whether the call of the caller comes from outside of this package (messages of errors need no values)."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return not os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE)
+
+
 class Tensor(Operators):
     """A concrete or traced array.
 
@@ -237,7 +250,12 @@ class Tensor(Operators):
         return self.numpy().__index__()
 
     def __format__(self, spec: str) -> str:
-        return format(self.numpy().item() if spec and not self.shape and self.trace is None else str(self), spec)
+        return format(self.numpy().item() if spec and not self.shape else str(self), spec)
+
+    def __str__(self) -> str:
+        if self.trace is not None and _asked_by_user():
+            return self.trace.text(self)
+        return repr(self)
 
     def __repr__(self) -> str:
         if self.trace is not None:

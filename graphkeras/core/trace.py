@@ -31,7 +31,7 @@ class TraceError(RuntimeError):
     """A traced tensor was used where it cannot be."""
 
 
-class ValueRequested(TraceError):
+class ValueRequested(TraceError, ValueError):
     """Python asked for the value of a traced tensor in a trace that has no values."""
 
 
@@ -177,6 +177,17 @@ class Trace:
             "ops.while_loop or ops.fori_loop for decisions on values, or compile(..., run_eagerly=True)."
         )
 
+    @property
+    def gives_values(self) -> bool:
+        """Whether values can be had here, if need be by tracing once more; not in shape inference and loop bodies."""
+        return self.parent is None
+
+    def text(self, tensor: Tensor) -> str:
+        """What the user's `print(tensor)` shows."""
+        if not self.gives_values:
+            return repr(tensor)
+        return repr(Tensor(self.concrete_value(tensor)))
+
     def concrete_bool(self, tensor: Tensor) -> bool:
         """What `if tensor:` sees."""
         check_single(tensor)
@@ -198,6 +209,8 @@ def check_single(tensor: Tensor) -> None:
 
 class ScratchTrace(Trace):
     """A trace whose graph is thrown away: shape inference. Assignments are allowed and forgotten."""
+
+    gives_values = False  # type: ignore[assignment]
 
 
 ALWAYS_RECORDED = frozenset({"broadcast_to", "iota"})  # cheap as nodes, large as constants

@@ -16,7 +16,7 @@ from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
 from graphkeras.core.operation import Node, Operation
 from graphkeras.core.scopes import AutocastScope, current_path, get_autocast_scope, name_scope
-from graphkeras.core.spec import compute_output_spec
+from graphkeras.core.spec import compute_output_spec, values_were_guessed
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import origin
 from graphkeras.layers.call_spec import (
@@ -195,6 +195,8 @@ class Layer(LayerDtypes, LayerState, Operation):
                     f"example by calling `build()` of all its sublayers.\nException encountered: '{error}'",
                     stacklevel=4,
                 )
+            if spec.eager and values_were_guessed() and any(not layer.built for layer in self._layers):
+                return  # layers behind decisions on values are built when they are reached
         self.build(next(iter(spec.shapes().values()), None))
 
     def _build_by_tracing(self, *args: Any, **kwargs: Any) -> None:

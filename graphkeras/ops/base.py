@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ml_dtypes  # noqa: F401  registers the names "bfloat16" and "float8_*" with NumPy
@@ -10,7 +11,7 @@ import numpy as np
 
 from graphkeras.core.dtypes import result_type, standardize_dtype
 from graphkeras.core.tensor import Tensor
-from graphkeras.core.trace import apply, current_trace
+from graphkeras.core.trace import ValueRequested, apply, current_trace
 from graphkeras.ir.types import COMPLEX, FLOATS, INTS, numpy_dtype
 
 HALF = ("float16", "bfloat16")
@@ -144,6 +145,11 @@ def need_concrete(x: Any, op: str, argument: str) -> np.ndarray:
     """The values of an argument that shapes depend on."""
     found = concrete(x)
     if found is None:
+        traced = x if isinstance(x, Tensor) else x.read_value()
+        if traced.trace.gives_values:
+            with suppress(ValueRequested):
+                return traced.numpy()
+        traced.trace.requested = True
         raise ValueError(
             f"{op}: argument `{argument}` decides the result's shape, so it must be known when the step is traced; "
             f"received a traced tensor of shape {x.shape}. Pass Python or NumPy values, or call {op} outside "

@@ -165,6 +165,11 @@ def sort_in_python(x):
     return ops.stack([x[i] for i in order])
 
 
+def masked(x):
+    chosen = x[x > 0.5]
+    return ops.sum(chosen) * ops.ones_like(x) + ops.cast(ops.shape(ops.nonzero(x > 1)[0])[0], "float32")
+
+
 PROGRAMS = [
     branch,
     early_return,
@@ -183,8 +188,8 @@ PROGRAMS = [
     python_floats,
     loop_body_then_branch,
     sort_in_python,
+    masked,
 ]
-PATHS = [p for p in PROGRAMS if p not in (numpy_code, python_floats, sort_in_python)]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
@@ -210,7 +215,7 @@ def test_second_visit_compiles_nothing(program):
 
 @pytest.mark.parametrize(
     "program",
-    [p for p in PROGRAMS if p not in (counted_loop, asserted, numpy_code, python_floats)],
+    [p for p in PROGRAMS if p not in (counted_loop, asserted, numpy_code, python_floats, masked)],
     ids=lambda p: p.__name__,
 )
 def test_gradients_are_those_of_the_path(program):
@@ -408,6 +413,51 @@ def test_a_model_without_requests_stays_one_program():
     model.compile("sgd", "mse")
     model.fit(np.ones((32, 4)), np.ones((32, 1)), batch_size=8, verbose=0)
     assert not model.__dict__.get("_path_trees")
+
+
+class Choosing(layers.Layer):
+    """A layer that decides; its output shape must be known before there is a value."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = layers.Dense(3), layers.Dense(3, activation="tanh")
+
+    def call(self, x):
+        if ops.mean(x) > 0:
+            return self.wide(x)
+        return self.narrow(x)
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_layers_that_decide_in_models_that_do_not(kind):
+    layer = Choosing()
+    if kind == "functional":
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, layers.Dense(1)(layer(inputs)))
+    else:
+        model = keras.Sequential([layer, layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    x = np.concatenate(batches(6, (8, 4)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Gradients do not exist")
+        history = model.fit(x, x[:, :1], batch_size=8, epochs=3, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    expected = np.concatenate([model(x[i : i + 8]) for i in range(0, len(x), 8)])
+    np.testing.assert_allclose(model.predict(x, batch_size=8, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_print_shows_values_in_every_call(capsys):
+    @keras.function
+    def shown(x):
+        total = ops.sum(x)
+        print("total", total, f"{total:.1f}")
+        return total * 2
+
+    for n in (1, 1, 2):
+        shown(np.full(2, n, "float32"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[-3:]] == ["2.0", "2.0", "4.0"]
+    assert "value=4." in lines[-1]
 
 
 # -- state ---------------------------------------------------------------------------------------------
