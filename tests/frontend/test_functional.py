@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 def two_inputs(structure):

@@ -47,7 +47,7 @@ class Probe(layers.Layer):
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 # -- building ------------------------------------------------------------------------------------------

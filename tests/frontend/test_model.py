@@ -24,7 +24,7 @@ class Net(keras.Model):
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 def text_of(model, **kwargs):

@@ -84,7 +84,7 @@ def layout(path):
 
 def test_layout_is_that_of_keras(files, tmp_path):
     for name in ("subclassed", "recurrent"):
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         model = models.BUILDERS[name](keras)
         models.train(model, models.inputs(name), "sgd")
         model.save_weights(tmp_path / "own.weights.h5")

@@ -9,7 +9,7 @@ from graphkeras import layers, models
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 def test_built_at_once_with_an_input():

@@ -42,7 +42,7 @@ def _build(path: str):
 
 @pytest.fixture(autouse=True)
 def fresh_names():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 @pytest.mark.parametrize("path", _cases())

@@ -13,9 +13,9 @@ from graphkeras.core.trace import Trace
 
 @pytest.fixture(autouse=True)
 def fresh_session():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 def test_values_from_arrays_callables_and_names():
@@ -186,7 +186,7 @@ def test_floatx_decides_defaults():
 
 def test_names_count_per_session():
     names = [keras.layers.Dense(1).name for _ in range(2)]
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     assert names == ["dense", "dense_1"]
     assert keras.layers.GlobalAveragePooling2D().name == "global_average_pooling2d"
     assert [keras.backend.get_uid("x"), keras.backend.get_uid("x")] == [1, 2]
