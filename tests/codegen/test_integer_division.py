@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
