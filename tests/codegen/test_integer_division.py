@@ -1,4 +1,4 @@
-"""Integer mod and floor_div of negative numbers, several in one kernel: vectorised widened division once got them wrong."""
+"""Integer mod and floor_div of negative numbers, several in one kernel: widened division once got them wrong."""
 
 from __future__ import annotations
 
