@@ -9,7 +9,8 @@ tried again now and then.
 from __future__ import annotations
 
 TIMED_FROM = 1e-3  # seconds of a run below which waking the threads would hide the difference
-RETRY = 24  # timed runs after which the other choice gets another chance
+FIRST_RETRY = 4  # timed runs after which the loser gets another chance; doubled each time it loses again
+LAST_RETRY = 64
 SMOOTH = 0.5
 
 
@@ -19,26 +20,35 @@ class ThreadChoice:
     def __init__(self, most: int) -> None:
         self.most = most
         self._seconds: dict[int, float] = {}
-        self._runs = 0
+        self._best = most
+        self._wait = FIRST_RETRY
+        self._since = 0  # timed runs since the loser was tried
+        self._warm = False
 
     def pick(self) -> int:
         """The number of threads for the next run."""
         if self.most == 1 or self.most not in self._seconds:
             return self.most
-        if 1 not in self._seconds:
-            return 1
-        best = min(self._seconds, key=lambda n: self._seconds[n])
-        if self._runs % RETRY == RETRY - 1:
-            return 1 if best == self.most else self.most
-        return best
+        other = 1 if self._best == self.most else self.most
+        return other if other not in self._seconds or self._since >= self._wait else self._best
 
     def learn(self, threads: int, steps: int, seconds: float) -> None:
         """Note how long a run took."""
         if seconds < TIMED_FROM or threads not in (1, self.most):
             return
-        self._runs += 1
+        if not self._warm:  # the first run wakes threads and touches memory for the first time
+            self._warm = True
+            return
         step = seconds / steps
         before = self._seconds.get(threads)
-        if before is None and threads == self.most and len(self._seconds) == 0 and self._runs == 1:
-            return  # the first run wakes threads and touches memory for the first time
-        self._seconds[threads] = step if before is None else before + SMOOTH * (step - before)
+        if threads == self._best and before is not None:
+            self._seconds[threads] = before + SMOOTH * (step - before)
+            self._since += 1
+            return
+        self._seconds[threads] = step  # an old estimate says nothing about the machine of now
+        if len(self._seconds) < 2:
+            return
+        self._since = 0
+        winner = min(self._seconds, key=lambda n: self._seconds[n])
+        self._wait = FIRST_RETRY if winner != self._best else min(2 * self._wait, LAST_RETRY)
+        self._best = winner
