@@ -148,9 +148,8 @@ def test_workers_compile_and_a_dead_one_is_made_up_for(monkeypatch: pytest.Monke
     slow = compiler.compile_object
 
     def compile_here(text: str) -> bytes:
-        if not any(w._done for w in made):  # let the workers come first
-            while not made[0]._ready:
-                made[0]._thread.join(0.01)
+        while not made[0]._done and made[0]._thread.is_alive():  # the first worker has something to show
+            made[0]._thread.join(0.01)
         if made[1]._process.poll() is None:
             made[1]._process.kill()
         return slow(text)
