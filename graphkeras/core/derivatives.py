@@ -180,8 +180,6 @@ def _watch(tape: GradientTape, what: str, x: Any) -> Tensor:
     tensor = convert_to_tensor(x)
     if not is_float_dtype(tensor.dtype):
         raise ValueError(f"{what} must hold float tensors to differentiate for. Received dtype {tensor.dtype}.")
-    if tensor.trace is not None and tensor.trace is current_trace():
-        return tensor
     return tape.tensor(tensor)
 
 

@@ -121,14 +121,18 @@ class GradientTape:
             leaf.data, leaf.trace = node, trace
 
     def tensor(self, value: Any) -> Tensor:
-        """A new tensor of the same value that gradients can be asked for; `value` stays as it is."""
+        """A new tensor of the same value that gradients can be asked for; `value` stays as it is.
+
+        Gradients with respect to it leave out what is computed from `value` itself.
+        """
         trace = self._opened()
         tensor = convert_to_tensor(value)
         if isinstance(trace, EagerTrace) and tensor.trace is None:
             tensor = Tensor(tensor.data)
             self.watch(tensor)
             return tensor
-        return Tensor(trace.lift(tensor), trace)
+        trace.watches += 1
+        return Tensor(trace.builder.emit("watched", trace.lift(tensor), token=trace.watches), trace)
 
     def gradient(
         self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"

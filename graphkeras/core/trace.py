@@ -69,6 +69,7 @@ class Trace:
     def __init__(self) -> None:
         self.builder = Builder()
         self.parent: Trace | None = None
+        self.watches = 0  # tensors made to take gradients for
         self.stopped = 0  # inside of so many GradientTape.stop_recording()
         self.requested = False  # whether Python asked for a value that the trace could not give
         self.inputs: list[Node] = []

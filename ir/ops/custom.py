@@ -1,4 +1,4 @@
-"""A graph with a gradient of its own."""
+"""A graph with a gradient of its own, and values that gradients are taken for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
-from graphkeras.ir.op import Kind, Op, register
+from graphkeras.ir.op import Kind, Op, Sample, register
 from graphkeras.ir.types import TensorType
 
 
@@ -47,6 +47,28 @@ register(
         doc=(
             "Output `index` of graph `forward`(args, consts). Its gradient for the first `args` inputs is graph "
             "`backward`(args, consts, upstream gradient of every output)."
+        ),
+    )
+)
+
+
+# -- an argument to differentiate for --------------------------------------------------------------
+def _watched(x: TensorType, *, token: int) -> TensorType:
+    return x
+
+
+register(
+    Op(
+        "watched",
+        Kind.COMPOSITE,
+        _watched,
+        lambda x, *, token: x,
+        lambda b, ct, node: [ct],
+        decompose=lambda b, node: node.inputs[0],
+        samples=(Sample(((2, 3),), {"token": 0}),),
+        doc=(
+            "The value, as a node of its own per `token`: nodes are interned, and what a function does with its "
+            "argument must be told from what it does with the same value from elsewhere."
         ),
     )
 )

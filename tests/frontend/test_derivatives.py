@@ -169,3 +169,21 @@ def test_errors_say_what_is_wrong():
         keras.grad(lambda x: x, argnums=2)(X)
     with pytest.raises(ValueError, match="one float tensor"), keras.GradientTape() as tape:
         tape.jacobian([ops.ones(2)], keras.Variable(1.0))
+
+
+def test_only_the_argument_is_differentiated_for():
+    """The same value from elsewhere is a constant, eager and compiled alike."""
+    weight = keras.Variable(3.0)
+
+    def closure(x):
+        return keras.grad(lambda a: a * x)(x)
+
+    def two(x):
+        return keras.grad(lambda a, b: a * b * b)(x, x)
+
+    def read():
+        return keras.grad(lambda a: a * weight)(weight)
+
+    x = ops.array(3.0)
+    for fn, args, expected in ((closure, [x], 3.0), (two, [x], 9.0), (read, [], 3.0)):
+        assert float(fn(*args)) == float(keras.function(fn)(*args)) == expected, fn.__name__
