@@ -32,7 +32,7 @@ LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5)
 
 
 @dataclass
-class _Slot:
+class Slot:
     """An operand's place among the arguments: its pointer word and its runtime strides, by axis group."""
 
     name: str
@@ -66,7 +66,7 @@ class Body:
         members = set(self.nodes)
         self.groups = [list(g) for g in groups]
         self.args: list[Arg] = []
-        self._slots: dict[tuple[int, int, tuple[int, ...]], _Slot] = {}
+        self._slots: dict[tuple[int, int, tuple[int, ...]], Slot] = {}
         self._loads = {n: self._slot(f"x{i}", v) for i, (n, v) in enumerate(loads.items())}
         self._stores = {n: self._slot(f"y{i}", v) for i, (n, v) in enumerate(stores.items())}
         self._scalars: dict[Node, tuple[str, int, str]] = {}
@@ -98,16 +98,16 @@ class Body:
         """Declare pointers, runtime strides and scalar constants, read from `table` starting at word `first`."""
         written = {s.view.buffer for s in self._stores.values()}
         for slot in self._slots.values():
-            w.line(f"{slot.name} = ptr_{slot.view.dtype}({table}, {first + slot.word})")
+            w.line(f"{slot.name} = {self.pointer(slot.view.dtype, table, first + slot.word)}")
             for group, word in slot.stride_words.items():
-                w.line(f"{slot.name}_s{group} = int_arg({table}, {first + word})")
+                w.line(f"{slot.name}_s{group} = {self.integer(table, first + word)}")
         for name, word, dtype in self._scalars.values():
             if word >= 0:
-                w.line(f"{name} = {_argument(table, first + word, dtype)}")
+                w.line(f"{name} = {self.constant(table, first + word, dtype)}")
         for slot in self._slots.values():
             if not any(slot.strides) and slot.view.buffer not in written:
                 slot.loaded = f"{slot.name}_0"
-                w.line(f"{slot.loaded} = {_load(slot, '0')}")
+                w.line(f"{slot.loaded} = {self.read(slot, '0')}")
 
     def emit(
         self,
@@ -134,7 +134,7 @@ class Body:
             if node in self._stores:
                 slot = self._stores[node]
                 value = self.value(w, node, names, index)
-                w.line(f"{slot.name}[{self.offset(slot, index)}] = {_to_memory(value, node.dtype)}")
+                w.line(self.write(slot, self.offset(slot, index), value))
         return names
 
     def base(self, node: Node) -> Node:
@@ -153,9 +153,9 @@ class Body:
     def stored(self, node: Node, index: Sequence[str]) -> str:
         """Expression that reads back a result which an earlier pass of the kernel stored."""
         slot = self._stores[node]
-        return _load(slot, self.offset(slot, index))
+        return self.read(slot, self.offset(slot, index))
 
-    def offset(self, slot: _Slot, index: Sequence[str]) -> str:
+    def offset(self, slot: Slot, index: Sequence[str]) -> str:
         """The element offset of an operand at the named index."""
         terms = []
         for group, (name, stride) in enumerate(zip(index, slot.strides, strict=True)):
@@ -165,6 +165,29 @@ class Body:
                 terms.append(f"{name} * {slot.name}_s{group}")
         return " + ".join(terms) or "0"
 
+    # -- how a target says it (kernels of other targets override these) --------------------------------
+    def pointer(self, dtype: str, table: str, word: int) -> str:
+        """Expression of a pointer among the arguments."""
+        return f"ptr_{dtype}({table}, {word})"
+
+    def integer(self, table: str, word: int) -> str:
+        """Expression of an integer among the arguments."""
+        return f"int_arg({table}, {word})"
+
+    def constant(self, table: str, word: int, dtype: str) -> str:
+        """Expression of a scalar constant of `dtype` among the arguments."""
+        if is_float(dtype):
+            return CpuHandler.cast_text(f"float_arg({table}, {word})", "float64", CpuHandler.register_dtype(dtype))
+        return CpuHandler.cast_text(self.integer(table, word), "int64", dtype)
+
+    def read(self, slot: Slot, offset: str) -> str:
+        """Expression of an operand's element, as registers hold it."""
+        return CpuHandler.from_memory(f"{slot.name}[{offset}]", slot.view.dtype)
+
+    def write(self, slot: Slot, offset: str, value: str) -> str:
+        """Statement that stores a value."""
+        return f"{slot.name}[{offset}] = {CpuHandler.to_memory(value, slot.view.dtype)}"
+
     # -- parts -------------------------------------------------------------------------------------
     def _operand(self, w: Writer, node: Node, index: Sequence[str]) -> str:
         if node in self._loads:
@@ -172,11 +195,11 @@ class Body:
             if slot.loaded is not None:
                 return slot.loaded
             name = w.name("v")
-            w.line(f"{name} = {_load(slot, self.offset(slot, index))}")
+            w.line(f"{name} = {self.read(slot, self.offset(slot, index))}")
             return name
         return self._scalars[node][0]
 
-    def _slot(self, name: str, view: View) -> _Slot:
+    def _slot(self, name: str, view: View) -> Slot:
         seen = broadcast(view, self.space)
         strides = []
         for axes in self.groups:
@@ -187,7 +210,7 @@ class Body:
         key = (id(view.buffer), view.offset, tuple(strides))
         if key in self._slots:  # read and written in place: one pointer, so that the alias rules hold
             return self._slots[key]
-        slot = self._slots[key] = _Slot(name, view, len(self.args), strides)
+        slot = self._slots[key] = Slot(name, view, len(self.args), strides)
         self.args.append(Ptr(view.buffer, view.offset * view.itemsize))
         for group, stride in enumerate(strides):
             if stride not in (0, 1):
@@ -220,17 +243,3 @@ def _moved(view: View) -> int:
         if s != 0:
             size *= n
     return size
-
-
-def _argument(table: str, word: int, dtype: str) -> str:
-    if is_float(dtype):
-        return CpuHandler.cast_text(f"float_arg({table}, {word})", "float64", CpuHandler.register_dtype(dtype))
-    return CpuHandler.cast_text(f"int_arg({table}, {word})", "int64", dtype)
-
-
-def _load(slot: _Slot, offset: str) -> str:
-    return CpuHandler.from_memory(f"{slot.name}[{offset}]", slot.view.dtype)
-
-
-def _to_memory(name: str, dtype: str) -> str:
-    return CpuHandler.to_memory(name, dtype)

@@ -12,15 +12,19 @@ from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Int, Kern
 from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
 from graphkeras.codegen.memory import bodies, plan_memory
 from graphkeras.codegen.program import Program
+from graphkeras.codegen.target import CPU, Target
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.passes.pipeline import DOCS, names, optimise
 
 
-def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fuse: bool = True) -> Program:
+def compile_graph(
+    graph: Graph, aliases: Mapping[int, int] | None = None, *, fuse: bool = True, target: Target = CPU
+) -> Program:
     """Compile a graph to a native Program.
 
     aliases: output index -> input index whose memory the output takes (state updated in place).
+    target: the machine to compile for.
     Raises LoweringError where an op has no native kernel (linear algebra, FFT); the interpreter runs such graphs.
     """
     started = time.perf_counter()
@@ -35,10 +39,10 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
     stages = report.stages(graph)
     check = True if flags.DEBUG.value else None
     graph = optimise(graph, claimed=(), off=off, on_fire=report.on_fire(), after=stages, check=check)
-    alien = can_lower(graph)
+    alien = can_lower(graph, target)
     if alien is not None:
         raise LoweringError(f"op {alien.op!r} in layer {alien.origin} has no native kernel")
-    ctx = Lowering(fuse=fuse and "fuse" not in off)
+    ctx = Lowering(fuse=fuse and "fuse" not in off, target=target)
     inputs = [_bound(n.type.shape, n.dtype, Where.INPUT, k, n.attrs["name"]) for k, n in enumerate(graph.inputs)]
     outputs: list[View] = []
     for k, node in enumerate(graph.outputs):
@@ -53,9 +57,9 @@ def compile_graph(graph: Graph, aliases: Mapping[int, int] | None = None, *, fus
             outputs.append(inputs[source])
     ctx.graph(graph, inputs, outputs)
     instructions = join_segments(ctx.instructions)
-    plan = plan_memory(instructions)
+    plan = plan_memory(instructions, align=target.align)
     nodes = {n.id: n for n in graph.nodes}
-    program = (CheckedProgram if flags.CHECK.value else Program)(
+    program = (CheckedProgram if flags.CHECK.value and target is CPU else target.program)(
         instructions,
         inputs=[v.buffer for v in inputs],
         outputs=[v.buffer for v in outputs],

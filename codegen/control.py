@@ -58,7 +58,7 @@ def _window(base: View, length: int, reverse: bool, label: str) -> tuple[View, S
     return View(window, base.dtype, shape, strides), step
 
 
-@lowers("scan")
+@lowers("scan", target="any")
 def lower_scan(ctx: Lowering, group: Group) -> None:
     node = group.anchor
     assert node is not None
@@ -86,7 +86,7 @@ def lower_scan(ctx: Lowering, group: Group) -> None:
         ctx.instructions.append(Loop(length, instructions, tuple(steps)))
 
 
-@lowers("while")
+@lowers("while", target="any")
 def lower_while(ctx: Lowering, group: Group) -> None:
     node = group.anchor
     assert node is not None
@@ -99,7 +99,7 @@ def lower_while(ctx: Lowering, group: Group) -> None:
     ctx.instructions.append(While(condition, Ptr(flag.buffer), body))
 
 
-@lowers("cond")
+@lowers("cond", target="any")
 def lower_cond(ctx: Lowering, group: Group) -> None:
     node = group.anchor
     assert node is not None

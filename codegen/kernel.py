@@ -95,6 +95,21 @@ class Scratch:
 Arg = Ptr | Int | Float | Scratch
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How a GPU starts a kernel: one block of `threads` threads for each work item of the kernel's `extent`.
+
+    shared: bytes of shared memory of a block. table: the arguments stand in an array in device memory, whose address is
+        the only parameter (kernels in segments); else each argument is a parameter.
+    cooperative: all blocks are resident at once and may wait for each other.
+    """
+
+    threads: int
+    shared: int = 0
+    table: bool = False
+    cooperative: bool = False
+
+
 @dataclass(eq=False)
 class Kernel:
     """One launch: source text, arguments, work split, and what it is for.
@@ -115,6 +130,7 @@ class Kernel:
     nbytes: float = 0.0
     nodes: tuple[Node, ...] = ()
     reason: str = ""
+    launch: Launch | None = None  # of GPU kernels; `chunk` means nothing there
     segmented: bool = False  # args are [Int(1), Int(extent), ...]: launches of the same source can be joined into one
 
     @property

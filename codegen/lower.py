@@ -7,7 +7,6 @@ calls it again for bodies. Templates register themselves with `@lowers("op")` an
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,48 +38,49 @@ from graphkeras.codegen.kernel import (
     Where,
     contiguous_strides,
 )
+from graphkeras.codegen.target import CPU, Target
 from graphkeras.codegen.views import apply_view, collapse
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node, scalar_value
 from graphkeras.ir.types import numpy_dtype
 
 Emitter = Callable[["Lowering", Group], None]
-_EMITTERS: dict[str, Emitter] = {}
-_MODULES = ("contract", "conv", "conv_grad", "pool", "gather", "random", "sorting", "pointwise", "reduce")
+_EMITTERS: dict[tuple[str, str], Emitter] = {}
 
 
 class LoweringError(NotImplementedError):
     """A graph holds an op that the native code generator does not know; the message names op and layer."""
 
 
-def lowers(*ops: str) -> Callable[[Emitter], Emitter]:
-    """Register the emitter of template ops (or of the group kinds "map", "row", "column")."""
+def lowers(*ops: str, target: str = "cpu") -> Callable[[Emitter], Emitter]:
+    """Register the emitter of template ops (or of the group kinds "map", "row", "column").
+
+    target: name of the Target whose kernels it makes, "any" for what only makes instructions (control flow).
+    """
 
     def decorate(fn: Emitter) -> Emitter:
         for op in ops:
-            _EMITTERS[op] = fn
+            _EMITTERS[target, op] = fn
         return fn
 
     return decorate
 
 
-def emitter_of(name: str) -> Emitter | None:
-    if name not in _EMITTERS:  # importing the templates registers them
-        for module in _MODULES:
-            importlib.import_module(f"graphkeras.codegen.cpu.{module}")
-        importlib.import_module("graphkeras.codegen.control")
-    return _EMITTERS.get(name)
+def emitter_of(name: str, target: Target = CPU) -> Emitter | None:
+    if (target.name, name) not in _EMITTERS:
+        target.load_templates()  # importing them registers them
+    return _EMITTERS.get((target.name, name)) or _EMITTERS.get(("any", name))
 
 
-def can_lower(graph: Graph) -> Node | None:
-    """The first node that has no native form, or None."""
+def can_lower(graph: Graph, target: Target = CPU) -> Node | None:
+    """The first node that has no native form on the target, or None."""
     from graphkeras.ir.op import Kind, get_op
 
     for node in graph.nodes:
         kind = get_op(node.op).kind
         if kind in (Kind.POINTWISE, Kind.SOURCE, Kind.REDUCE) or node.op in FREE_VIEWS or node.op == "item":
             continue
-        if emitter_of(node.op) is None:
+        if emitter_of(node.op, target) is None:
             return node
         for value in node.attrs.values():
             inner = (
@@ -91,7 +91,7 @@ def can_lower(graph: Graph) -> Node | None:
                 else []
             )
             for body in inner:
-                found = can_lower(body)
+                found = can_lower(body, target)
                 if found is not None:
                     return found
     return None
@@ -100,8 +100,8 @@ def can_lower(graph: Graph) -> Node | None:
 class Lowering:
     """State of one program being lowered. Emitters use view, output, temp, const, status and launch."""
 
-    def __init__(self, *, fuse: bool = True) -> None:
-        self.fuse = fuse
+    def __init__(self, *, fuse: bool = True, target: Target = CPU) -> None:
+        self.fuse, self.target = fuse, target
         self.views: dict[Node, View] = {}
         self.instructions: list[Instruction] = []
         self.groups: list[Group] = []
@@ -179,11 +179,9 @@ class Lowering:
 
     def copy(self, view: View, target: View | None = None) -> View:
         """Copy a view's elements to `target` (default: a fresh contiguous temporary)."""
-        from graphkeras.codegen.cpu.pointwise import copy_kernel
-
         target = target or self.new(view.shape, view.dtype, "copy")
         if math.prod(view.shape):
-            self.launch(copy_kernel(view, target))
+            self.launch(self.target.copy_kernel(view, target))
         return target
 
     # -- graphs ------------------------------------------------------------------------------------
@@ -209,7 +207,7 @@ class Lowering:
     def _lower(self, graph: Graph, group: Group) -> None:
         group.stored = stored_nodes(graph, group)
         name = group.anchor.op if group.anchor is not None else group.kind
-        emit = emitter_of(name)
+        emit = emitter_of(name, self.target)
         if emit is None:
             raise LoweringError(f"op {name!r} in layer {group.nodes[0].origin} has no native kernel")
         if group.anchor is not None and isinstance(group.anchor.type, tuple):
@@ -232,7 +230,7 @@ class Lowering:
             if group.axes:
                 operands.append(row_strides(group.space, group.axes))
             groups = collapse(group.space, operands) or [[]]
-        return Body(members, loads, stores, group.space, groups, aliases)
+        return self.target.body(members, loads, stores, group.space, groups, aliases)
 
     def operands(self, group: Group) -> tuple[dict[Node, View], dict[Node, Node]]:
         """Outside operands as strides over the group's space, and the view nodes that stand for members."""

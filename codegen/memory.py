@@ -1,8 +1,8 @@
 """The memory plan: liveness of temporaries over the instruction list, and their places in one arena.
 
 The list is flattened (loops and branches too); a buffer that lives across a loop's edge lives as long as the loop.
-Places are given greedily, largest buffers first, each at the lowest 64-byte aligned offset that no overlapping
-lifetime occupies.
+Places are given greedily, largest buffers first, each at the lowest aligned offset that no overlapping lifetime
+occupies.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Plan:
     lifetimes: dict[Buffer, tuple[int, int]]
 
 
-def plan_memory(instructions: Sequence[Instruction], keep: Sequence[Buffer] = ()) -> Plan:
-    """Place all arena buffers. keep: buffers that are read after the last instruction."""
+def plan_memory(instructions: Sequence[Instruction], keep: Sequence[Buffer] = (), align: int = ALIGN) -> Plan:
+    """Place all arena buffers at multiples of `align`. keep: buffers that are read after the last instruction."""
     lifetimes = _lifetimes(instructions)
     end = max((last for _, last in lifetimes.values()), default=0) + 1
     for buffer in keep:
@@ -35,7 +35,7 @@ def plan_memory(instructions: Sequence[Instruction], keep: Sequence[Buffer] = ()
     offsets: dict[Buffer, int] = {}
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
     for buffer, (first, last) in sorted(lifetimes.items(), key=lambda item: (-item[0].nbytes, item[1])):
-        size = -(-buffer.nbytes // ALIGN) * ALIGN
+        size = -(-buffer.nbytes // align) * align
         offset = 0
         for other, stop, begin, finish in sorted(placed):
             if finish < first or last < begin:
