@@ -352,6 +352,9 @@ class LayerState:
     @property
     def losses(self) -> list[Any]:
         """Losses added in the last call, and the regularization of trainable weights, sublayers included."""
+        override = self.__dict__.get("_losses_override")
+        if override is not None:  # those of a stateless call, whose scope has ended
+            return list(override)
         found = self._own_losses()
         for layer in self._flatten_layers(include_self=False):
             found += layer._own_losses()

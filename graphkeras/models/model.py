@@ -13,7 +13,6 @@ from graphkeras.core import tree
 from graphkeras.core.errors import filter_traceback
 from graphkeras.core.introspect import is_default
 from graphkeras.core.keras_tensor import KerasTensor
-from graphkeras.core.scopes import StatelessScope
 from graphkeras.core.spec import compute_output_spec
 from graphkeras.core.variable import Variable
 from graphkeras.layers.layer import Layer
@@ -284,32 +283,6 @@ class Model(Trainer, Layer):
         return copied
 
     # -- state -------------------------------------------------------------------------------------
-    def stateless_compute_loss(
-        self,
-        trainable_variables: Any,
-        non_trainable_variables: Any,
-        metrics_variables: Any,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """`compute_loss` with given values of the variables, changing nothing.
-
-        Returns the loss and the three lists of values, with what `compute_loss` assigned.
-        """
-        groups = (
-            (self.trainable_variables, trainable_variables),
-            (self.non_trainable_variables, non_trainable_variables),
-            (self.metrics_variables, metrics_variables),
-        )
-        mapping = [pair for variables, values in groups for pair in zip(variables, values, strict=True)]
-        with StatelessScope(state_mapping=mapping) as scope:
-            loss = self.compute_loss(x, y, y_pred, sample_weight=sample_weight, training=training)
-        updated = tuple([scope.get_current_value(v) for v in variables] for variables, _ in groups)
-        return loss, updated
-
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
         """All variables as nested dicts by path, in four groups.
 

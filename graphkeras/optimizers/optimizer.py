@@ -425,13 +425,15 @@ class Optimizer:
     # -- moving averages -----------------------------------------------------------------------------
     def _averages(self, variables: Sequence[Any]) -> list[tuple[Any, Any]]:
         averages = getattr(self, "_model_variables_moving_average", [])
-        if len(variables) != len(averages):
+        unknown = [v.path for v in variables if id(v) not in self._trainable_variables_indices]
+        if unknown or len(variables) > len(averages):
             raise ValueError(
                 f"The length of model variables ({len(variables)}) to override does not match the length of model "
                 f"variables stored in the optimizer ({len(averages)}). Please check if the optimizer was called on "
-                "your model."
+                f"your model. Variables without an average: {unknown}."
             )
-        return [(v, a) for v, a in zip(variables, averages, strict=True) if a is not None]
+        pairs = [(v, averages[self._get_variable_index(v)]) for v in variables]
+        return [(v, a) for v, a in pairs if a is not None]
 
     def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
         started = ops.not_equal(self.iterations, 0)
@@ -449,7 +451,23 @@ class Optimizer:
     def stateless_apply(
         self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
     ) -> tuple[list[Any], list[Any]]:
-        """New values of the trainable and of the optimizer's variables; the variables are not changed."""
+        """New values of the trainable and of the optimizer's variables; the variables are not changed.
+
+        Args:
+            optimizer_variables: values of `variables`.
+            grads: gradients.
+            trainable_variables: values of the variables that the optimizer was built with, or of those among them
+                that are trainable now (layers have been frozen since).
+
+        Example:
+            >>> import graphkeras as keras
+            >>> v = keras.Variable([1.0])
+            >>> optimizer = keras.optimizers.SGD(0.5)
+            >>> optimizer.build([v])
+            >>> new, state = optimizer.stateless_apply(optimizer.variables, [keras.ops.ones(1)], [v])
+            >>> new[0].tolist(), v.numpy().tolist(), int(state[0])
+            ([0.5], [1.0], 1)
+        """
         self._check_super_called()
         if not self.built:
             raise ValueError(
@@ -458,16 +476,16 @@ class Optimizer:
             )
         own = self.variables
         check_count("optimizer_variables", len(optimizer_variables), len(own), f"{type(self).__name__}().variables")
-        count = len(self._trainable_variables)
-        check_count("trainable_variables", len(trainable_variables), count, "those the optimizer was built with")
-        mapping = [
-            *zip(self._trainable_variables, trainable_variables, strict=True),
-            *zip(own, optimizer_variables, strict=True),
-        ]
+        known = list(self._trainable_variables)
+        if len(trainable_variables) != len(known):
+            trained = [v for v in known if v.trainable]
+            known = trained if len(trained) == len(trainable_variables) else known
+        check_count("trainable_variables", len(trainable_variables), len(known), "those the optimizer was built with")
+        mapping = [*zip(known, trainable_variables, strict=True), *zip(own, optimizer_variables, strict=True)]
         with StatelessScope(state_mapping=mapping) as scope:
-            self.apply(grads)
+            self.apply(grads, known)
         current: Callable[[Any], Any] = scope.get_current_value
-        return [current(v) for v in self._trainable_variables], [current(v) for v in own]
+        return [current(v) for v in known], [current(v) for v in own]
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss to take gradients of."""

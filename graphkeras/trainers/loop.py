@@ -227,7 +227,7 @@ class Validation:
                 self.sample_weight,
                 batch_size=self.batch_size,
                 steps_per_epoch=self.steps,
-                resident=not model.run_eagerly,
+                resident=model._takes_whole_arrays("test"),
                 steps_per_execution=model.steps_per_execution,
             )
         return self._batches

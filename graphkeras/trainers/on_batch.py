@@ -109,7 +109,12 @@ class OnBatch(Programs):
 
     # -- functions that run one step -----------------------------------------------------------------
     def make_train_function(self, force: bool = False) -> Any:
-        """A function that takes an iterator of batches and runs one training step; `force` traces the step anew."""
+        """A function that takes an iterator of batches and runs one training step; `force` traces the step anew.
+
+        It is also kept as `self.train_function`. Override this to run something around each step: set
+        `self.train_function` to a function of an iterator that returns logs (or of `(state, iterator)` that returns
+        logs and state), and `fit` calls it batch by batch.
+        """
         return self._make_function("train", force)
 
     def make_test_function(self, force: bool = False) -> Any:
@@ -129,7 +134,7 @@ class OnBatch(Programs):
                     lambda v: None if v is None else utils.standardize(v, "data"), next(iterator)
                 )
                 self._symbolic_build(batch, mode)
-                program = self._step_program(mode, batch)
+                program = self._compiled_step(mode, batch)
                 run_batch(program, batch)
                 return program.outputs() if mode == "predict" else program.logs(self)
 

@@ -14,12 +14,21 @@ from graphkeras.core import tree
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.spec import compute_output_spec
 from graphkeras.core.tensor import Tensor
-from graphkeras.core.trace import ValueRequested, eager
+from graphkeras.core.trace import ValueRequested
 from graphkeras.ir.types import numpy_dtype
+from graphkeras.optimizers.growth import grow
 from graphkeras.trainers.checks import check_target_shapes
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.dynamic import DynamicStep
-from graphkeras.trainers.step import EagerStep, Rows, StepProgram, forget_losses, trace_logs, trace_step
+from graphkeras.trainers.step import (
+    EagerStep,
+    FunctionStep,
+    Rows,
+    StepProgram,
+    forget_losses,
+    trace_logs,
+    trace_step,
+)
 
 MAX_PROGRAMS = 32
 MAX_FAST = 16
@@ -36,8 +45,32 @@ class Programs:
         """Drop every traced step (the model or its compilation has changed)."""
         for name in ("_programs", "_fast", "_chunks", "_log_reader", "_dynamic_modes", "_path_trees"):
             self.__dict__.pop(name, None)
+        for name in ("train_function", "test_function", "predict_function"):
+            self.__dict__[name] = None
 
     def _step_program(self, mode: str, data: Any, rows: Rows | None = None) -> AnyStep:
+        """What runs a step on data of these shapes."""
+        if self._has_own_function(mode):
+            name = f"{mode}_function"
+            if getattr(self, name, None) is None:
+                made = getattr(self, f"make_{name}")()
+                if getattr(self, name, None) is None:  # it was returned and not set
+                    setattr(self, name, made)
+            return FunctionStep(self, mode, data)
+        return self._compiled_step(mode, data, rows)
+
+    def _has_own_function(self, mode: str) -> bool:
+        """Whether the user has written `make_train_function` (or its like for the mode)."""
+        from graphkeras.trainers.on_batch import OnBatch
+
+        name = f"make_{mode}_function"
+        return getattr(type(self), name) is not getattr(OnBatch, name)
+
+    def _takes_whole_arrays(self, mode: str) -> bool:
+        """Whether steps cut their batches out of whole arrays; otherwise they are given batches."""
+        return not self.run_eagerly and not self._has_own_function(mode)  # type: ignore[attr-defined]
+
+    def _compiled_step(self, mode: str, data: Any, rows: Rows | None = None) -> AnyStep:
         """The program for data of these shapes; traced and compiled if it is new."""
         if self.run_eagerly:  # type: ignore[attr-defined]
             return EagerStep(self, mode, data)
@@ -89,28 +122,8 @@ class Programs:
 
     def _grow_optimizer(self) -> None:
         """Give the optimizer state for variables that became trainable after it was built; keep what it has."""
-        optimizer = self.optimizer  # type: ignore[attr-defined]
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        wanted = self.trainable_variables  # type: ignore[attr-defined]
-        known = getattr(optimizer, "_trainable_variables", None)
-        if known is None or not optimizer.built or hasattr(optimizer, "optimizers"):
-            return
-        ids = {id(v) for v in known}
-        new = [v for v in wanted if id(v) not in ids]
-        if not new:
-            return
-        old = list(optimizer.variables)
-        rate = optimizer.__dict__.get("_learning_rate")
-        kept = [v for v in old if v is optimizer._iterations or v is rate]
-        optimizer.__dict__["_variables"] = kept
-        optimizer.built = False
-        optimizer.build([*known, *new])
-        values = {v.name: v for v in old}
-        with eager():
-            for variable in optimizer.variables:
-                source = values.get(variable.name)
-                if source is not None and source is not variable and source.shape == variable.shape:
-                    variable.assign(source.value)
+        trainable, all_variables = self.trainable_variables, self.variables  # type: ignore[attr-defined]
+        grow(self.optimizer, trainable, all_variables)  # type: ignore[attr-defined]
 
     def _adopt_new_variables(self) -> None:
         """After the trace of a step has built layers: the optimizer learns of their variables, programs do too."""

@@ -21,8 +21,7 @@ from graphkeras.ir.node import Node
 from graphkeras.ir.types import TensorType, numpy_dtype
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.guards import IndexCheck, index_checks
-
-METHODS = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
+from graphkeras.trainers.stateless import METHODS, call_with_state, run_step, takes_state
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class EagerStep:
     """A step as plain Python on concrete tensors, for `run_eagerly`: the same interface as StepProgram."""
 
     def __init__(self, model: Any, mode: str, data: Any) -> None:
-        self.model, self.method, self.data = model, getattr(model, METHODS[mode]), data
+        self.model, self.mode, self.data = model, mode, data
         self.result: Any = None
 
     def check(self, arrays: Sequence[np.ndarray]) -> None:
@@ -125,15 +124,32 @@ class EagerStep:
         leaves = iter(arrays)
         batch = tree.map_structure(lambda x: None if x is None else Tensor(next(leaves)), self.data)
         try:
-            self.result = self.method(batch)
+            self.result = self._step(batch)
         finally:
             forget_losses(self.model)
+
+    def _step(self, batch: Any) -> Any:
+        return run_step(self.model, self.mode, batch)
 
     def logs(self, model: Any) -> dict[str, Any]:
         return dict(self.result)
 
     def outputs(self) -> Any:
         return tree.map_structure(lambda t: np.array(t), self.result)
+
+
+class FunctionStep(EagerStep):
+    """A step that a `make_train_function` of the user's own runs: given an iterator of one batch at a time.
+
+    The function takes `iterator` and returns logs (or predictions), or `(state, iterator)` and returns them with the
+    new state. What it calls may be compiled: the function of `super().make_train_function()`, or a `keras.function`.
+    """
+
+    def _step(self, batch: Any) -> Any:
+        function = getattr(self.model, f"{self.mode}_function")
+        if takes_state(function):
+            return call_with_state(self.model, self.mode, function, iter([batch]))
+        return function(iter([batch]))
 
 
 def trace_step(model: Any, mode: str, data: Any, rows: Rows | None = None, interpret: bool = False) -> StepProgram:
@@ -208,8 +224,7 @@ class StepTracer:
     def record(self) -> None:
         with origin(layer="batch"):
             batch = self._batch()
-        step = getattr(self.model, METHODS[self.mode])
-        result = step(batch)
+        result = run_step(self.model, self.mode, batch)
         if self.mode == "predict":
             self._predictions(result)
         else:

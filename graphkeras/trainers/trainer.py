@@ -12,7 +12,6 @@ from graphkeras import ops
 from graphkeras.callbacks.callback_list import CallbackList
 from graphkeras.core import config, tree
 from graphkeras.core.dtypes import is_float_dtype
-from graphkeras.core.scopes import StatelessScope
 from graphkeras.core.tape import GradientTape
 from graphkeras.core.trace import origin
 from graphkeras.trainers import loop
@@ -26,12 +25,13 @@ from graphkeras.trainers.data_adapters.array_data_adapter import train_validatio
 from graphkeras.trainers.epoch_iterator import EpochIterator
 from graphkeras.trainers.explain import Explain
 from graphkeras.trainers.on_batch import OnBatch
+from graphkeras.trainers.stateless import StatelessSteps
 from graphkeras.trainers.step import UnbatchedOutput
 
 FAST_ROWS = 32  # predict() of at most so many rows takes the short way
 
 
-class Trainer(Compilation, OnBatch, Explain):
+class Trainer(StatelessSteps, Compilation, OnBatch, Explain):
     """Training, evaluation and prediction with compiled steps."""
 
     def __init__(self) -> None:
@@ -145,28 +145,6 @@ class Trainer(Compilation, OnBatch, Explain):
         with origin(layer="loss"):
             return self.compute_loss(x, y, y_pred, sample_weight, **more)
 
-    def stateless_compute_loss(
-        self,
-        trainable_variables: Any,
-        non_trainable_variables: Any,
-        metrics_variables: Any,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """`compute_loss` with the values of all variables given; returns the loss and their values after it."""
-        own = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)  # type: ignore[attr-defined]
-        given = (trainable_variables, non_trainable_variables, metrics_variables)
-        pairs = [
-            pair for variables, values in zip(own, given, strict=True) for pair in zip(variables, values, strict=True)
-        ]
-        with StatelessScope(state_mapping=pairs) as scope:
-            loss = self._compute_loss(x, y, y_pred, sample_weight=sample_weight, training=training)
-            after = [[scope.get_current_value(v) for v in variables] for variables in own[1:]]
-        return loss, (trainable_variables, *after)
-
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics and return the results of all metrics; the result is what callbacks see."""
         if self._compile_metrics is not None:
@@ -174,7 +152,7 @@ class Trainer(Compilation, OnBatch, Explain):
                 self._compile_metrics.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Any, *more: Any) -> Any:
         """One step of training on a batch `data`; override it for a step of your own (it is compiled too).
 
         Args:
@@ -182,7 +160,12 @@ class Trainer(Compilation, OnBatch, Explain):
 
         Returns:
             dict of logs.
+
+        As `train_step(state, data)` it returns `(logs, state)` and assigns nothing: state is the tuple of the lists of
+        values of trainable, non-trainable, optimizer's and metrics' variables. An override may have either form.
         """
+        if more:
+            return self._train_step_of_state(data, *more)
         x, y, sample_weight = utils.unpack_x_y_sample_weight(data)
         with GradientTape() as tape:
             y_pred = self(x, training=True)  # type: ignore[operator]
@@ -197,16 +180,22 @@ class Trainer(Compilation, OnBatch, Explain):
             warnings.warn(f"The model {self.name!r} does not have any trainable weights.", stacklevel=2)  # type: ignore[attr-defined]
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """One step of evaluation on a batch; see `train_step`."""
+    def test_step(self, data: Any, *more: Any) -> Any:
+        """One step of evaluation on a batch; see `train_step`. The state of `(state, data)` has no optimizer's part."""
+        if more:
+            return self._test_step_of_state(data, *more)
         x, y, sample_weight = utils.unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)  # type: ignore[operator]
         loss = self._compute_loss(x, y, y_pred, sample_weight, training=False)
         self._track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
-    def predict_step(self, data: Any) -> Any:
-        """The outputs for a batch; see `train_step`."""
+    def predict_step(self, data: Any, *more: Any) -> Any:
+        """The outputs for a batch; see `train_step`. With a state of trainable and non-trainable variables it returns
+        `(outputs, non_trainable_variables)`.
+        """
+        if more:
+            return self._predict_step_of_state(data, *more)
         x, _, _ = utils.unpack_x_y_sample_weight(data)
         return self(x, training=False)  # type: ignore[operator]
 
@@ -287,7 +276,7 @@ class Trainer(Compilation, OnBatch, Explain):
             steps_per_epoch=steps_per_epoch,
             shuffle=SHUFFLE_DEFAULT if shuffle is True else shuffle,
             class_weight=class_weight,
-            resident=not self.run_eagerly,
+            resident=self._takes_whole_arrays("train"),
             steps_per_execution=self.steps_per_execution,
         )
         validation = None
@@ -371,7 +360,7 @@ class Trainer(Compilation, OnBatch, Explain):
                 sample_weight=sample_weight,
                 batch_size=batch_size,
                 steps_per_epoch=steps,
-                resident=not self.run_eagerly,
+                resident=self._takes_whole_arrays("test"),
                 steps_per_execution=self.steps_per_execution,
             )
         self._prepare("test", batches)
@@ -416,7 +405,7 @@ class Trainer(Compilation, OnBatch, Explain):
             if result is not None:
                 return result
         given = {"batch_size": batch_size, "steps_per_epoch": steps, "steps_per_execution": self.steps_per_execution}
-        batches = EpochIterator(x=x, **given, resident=not self.run_eagerly)
+        batches = EpochIterator(x=x, **given, resident=self._takes_whole_arrays("predict"))
         self._prepare("predict", batches)
         if not isinstance(callbacks, CallbackList):
             callbacks = self._callbacks(callbacks, verbose, batches)
