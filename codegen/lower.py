@@ -178,9 +178,9 @@ class Lowering:
         return view if view.is_contiguous else self.copy(view)
 
     def copy(self, view: View, target: View | None = None) -> View:
-        """Copy a view's elements to `target` (default: a fresh contiguous temporary)."""
+        """Copy a view's elements to `target` (default: a fresh contiguous temporary), unless they are there."""
         target = target or self.new(view.shape, view.dtype, "copy")
-        if math.prod(view.shape):
+        if math.prod(view.shape) and view != target:
             self.launch(self.target.copy_kernel(view, target))
         return target
 
@@ -276,7 +276,7 @@ class Lowering:
             if id(place.buffer) in kept or any(place.buffer is d.buffer for d in self._destinations.values()):
                 continue
             uses = readers.get(place.buffer, [])
-            if all(p < position or (p == position and _elementwise(group, node, reads)) for p, reads in uses):
+            if all(p < position or (p == position and _in_place(group, node, reads)) for p, reads in uses):
                 self._destinations[node] = replace(place, shape=node.shape, strides=contiguous_strides(node.shape))
 
     def _finish(self, graph: Graph, destinations: Sequence[View | None]) -> list[View]:
@@ -338,6 +338,24 @@ def _buffer_readers(
         for buffer, pairs in reads.items():
             found.setdefault(buffer, []).append((position, pairs))
     return found
+
+
+def _in_place(group: Group, output: Node, reads: Sequence[tuple[Node, Node]]) -> bool:
+    """Whether `output` may be written over an operand, seen through `reads`, that the group itself still needs."""
+    anchor = group.anchor
+    if anchor is not None and len(reads) == 1 and reads[0] == (anchor, _updated(output)):
+        return True
+    return _elementwise(group, output, reads)
+
+
+def _updated(output: Node) -> Node | None:
+    """The operand whose memory `output` may take over: old state of a loop, or what is updated at some places."""
+    if output.op in ("dynamic_update_slice", "scatter", "scatter_along_axis"):
+        return output.inputs[0]
+    if output.op == "item" and output.inputs[0].op in ("scan", "while"):
+        index, loop = output.attrs["index"], output.inputs[0]
+        return loop.inputs[index] if index < loop.attrs["carries"] else None
+    return None
 
 
 def _elementwise(group: Group, output: Node, reads: Sequence[tuple[Node, Node]]) -> bool:

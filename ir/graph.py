@@ -156,7 +156,7 @@ class Graph:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.name = name
-        self.primal: Graph | None = None  # the graph that this one extends: same inputs, more outputs at the end
+        self.primal: Graph | None = None  # the loop body that this one extends: same first inputs and outputs, and more
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

@@ -219,6 +219,9 @@ def while_loop(
 ) -> Any:
     """Repeats `loop_vars = body(*loop_vars)` while `cond(*loop_vars)` holds. Shapes and dtypes must stay.
 
+    Differentiable. The gradient keeps some states of the loop and runs it again between them, so that its memory does
+    not depend on the number of steps; with few `maximum_iterations` (256 at most) it keeps all.
+
     >>> from graphkeras import ops
     >>> ops.while_loop(lambda i: i < 5, lambda i: i + 1, [0])
     [<Tensor shape=(), dtype=int32, value=5>]
@@ -275,14 +278,16 @@ def _while(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maxim
         "cond": tests.graph("while condition", carries, consts),
         "body": steps.graph("while body", carries, consts),
     }
-    found = _results(apply("while", *carry, *_values(variables), *consts, carries=carries, **graphs))
+    known = None if maximum is None else concrete(maximum)
+    bound = 0 if known is None else int(known)
+    found = _results(apply("while", *carry, *_values(variables), *consts, carries=carries, bound=bound, **graphs))
     _write(variables, found[count:])
     return start.build(found[:n])
 
 
 @keras_op
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
-    """`for i in range(lower, upper): value = body_fun(i, value)`; with known bounds it has a gradient."""
+    """`for i in range(lower, upper): value = body_fun(i, value)`. Differentiable; cheaper with known bounds."""
     low, high = concrete(lower), concrete(upper)
     if low is None or high is None:
         first = cast_to(to_tensor(lower), "int32")

@@ -2,7 +2,7 @@
 
 scan(*init, *consts, *xs) -> (*carries, *ys); its body takes (carries, consts, slices of xs) and gives (carries, slices
 of ys). while(*carry, *consts) -> carries. cond(index, *operands) -> the results of branches[index].
-The gradient of scan is in scan_gradient.py.
+The gradients of the loops are in scan_gradient.py and while_gradient.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, register
 from graphkeras.ir.ops.rules import as_int, want_ints
 from graphkeras.ir.ops.scan_gradient import scan_vjp
+from graphkeras.ir.ops.while_gradient import while_vjp
 from graphkeras.ir.types import TensorType, is_inexact, numpy_dtype
 
 Types = tuple[TensorType, ...]
@@ -117,7 +118,7 @@ register(
 
 
 # -- while -----------------------------------------------------------------------------------------
-def _while_infer(*types: TensorType, cond: Graph, body: Graph, carries: int) -> Types:
+def _while_infer(*types: TensorType, cond: Graph, body: Graph, carries: int, bound: int = 0) -> Types:
     _want_types("while", "body", [i.type for i in body.inputs], types)
     _want_types("while", "condition", [i.type for i in cond.inputs], types)
     _want_types("while", "the next carry", types[:carries], _types(body.outputs))
@@ -125,25 +126,22 @@ def _while_infer(*types: TensorType, cond: Graph, body: Graph, carries: int) -> 
     return tuple(types[:carries])
 
 
-def _while(*arrays: np.ndarray, cond: Graph, body: Graph, carries: int) -> tuple[np.ndarray, ...]:
+def _while(*arrays: np.ndarray, cond: Graph, body: Graph, carries: int, bound: int = 0) -> tuple[np.ndarray, ...]:
     carry, fixed = list(arrays[:carries]), arrays[carries:]
     while bool(_run(cond, [*carry, *fixed])[0]):
         carry = _run(body, [*carry, *fixed])
     return tuple(carry)
 
 
-def _while_vjp(b: Builder, ct: Sequence[Node | None], node: Node) -> list[Node | None]:
-    from graphkeras.ir.autodiff import GradientError
-
-    raise GradientError(
-        f"the while loop in layer {node.origin} has no reverse gradient, because its number of steps is not known "
-        "beforehand and its intermediate states are not kept. Use scan or fori_loop with a fixed number of steps "
-        "(select the old state once the loop should have ended), or stop_gradient() on the loop's inputs or results."
-    )
-
-
 register(
-    Op("while", Kind.OPAQUE, _while_infer, _while, _while_vjp, doc="Repeat body while cond holds; both see the consts.")
+    Op(
+        "while",
+        Kind.OPAQUE,
+        _while_infer,
+        _while,
+        while_vjp,
+        doc="Repeat body while cond holds; both see the consts. bound: the most steps it can take; 0: not known.",
+    )
 )
 
 

@@ -16,7 +16,7 @@ from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
 from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
 from graphkeras.ir.passes.joins import join_reductions
-from graphkeras.ir.passes.loops import merge_scans, prune_scans
+from graphkeras.ir.passes.loops import merge_loops, prune_loops
 from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
 from graphkeras.ir.verify import verify
 
@@ -122,7 +122,7 @@ def optimise(
     if check:
         verify(graph, stage="tracing")
     if "loops" not in off:  # first, while the bodies are still the ones that the gradient refers to
-        graph = done("loops", prune_scans(merge_scans(graph)))
+        graph = done("loops", prune_loops(merge_loops(graph)))
     graph = done("bodies", _map_bodies(graph, body))
     for name in STAGES:
         if name == "decompose":

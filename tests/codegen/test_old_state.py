@@ -40,3 +40,58 @@ def test_donated_state_with_its_old_value_as_result() -> None:
     program.run(steps=3)
     np.testing.assert_array_equal(value, np.full(16, 3.0))
     np.testing.assert_array_equal(old, np.full(16, 2.0))
+
+
+def _names(program) -> list[str]:
+    return [kernel.name for kernel in program.kernels]
+
+
+def _run(program, arrays, expected):
+    found = [np.empty_like(e) for e in expected]
+    program.bind(arrays, found)
+    program.run()
+    for a, e in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, e)
+
+
+def test_rows_of_a_carried_table_are_written_in_place() -> None:
+    """Two loops, one inside the other: the table is copied once, when it comes in."""
+    table_type, count = TensorType((6, 4), "float32"), TensorType((), "int32")
+
+    def loop(b: Builder, i, table, limit, step):
+        types = (i.type, table.type, limit.type)
+        test, body = Builder(), Builder()
+        ins, outs = [test.input(t, "a") for t in types], [body.input(t, "a") for t in types]
+        cond = Graph(ins, [test.lt(ins[0], ins[2])], "cond")
+        made = b.emit("while", i, table, limit, cond=cond, body=Graph(outs, step(body, *outs), "body"), carries=2)
+        return [b.item(made, 0), b.item(made, 1)]
+
+    def row(b: Builder, i, table, limit):
+        values = b.broadcast_to(b.cast(i, dtype="float32"), shape=(1, 4))
+        return [b.add(i, 1), b.dynamic_update_slice(table, values, i, b.const(0, "int32"))]
+
+    def rows(b: Builder, i, table, limit):
+        return loop(b, i, table, b.minimum(b.add(i, 2), limit), row)
+
+    b = Builder()
+    table, limit = b.input(table_type, "table"), b.input(count, "limit")
+    graph = Graph([table, limit], loop(b, b.const(0, "int32"), table, limit, rows), "table")
+    program = compile_graph(graph)
+    arrays = [np.full((6, 4), -1, np.float32), np.array(5, np.int32)]
+    _run(program, arrays, evaluate(graph, arrays))
+    large = [k for k in program.kernels if any(b.nbytes >= 96 for b in k.writes) and "update" not in k.name]
+    assert len(large) == 1, _names(program)
+
+
+def test_updates_that_read_what_they_overwrite() -> None:
+    b = Builder()
+    x = b.input(TensorType((4, 3), "float32"), "x")
+    rows = b.const(np.array([1, 0], np.int32))
+    swapped = b.scatter(x, rows, b.slice(x, start=(0, 0), stop=(2, 3), step=(1, 1)), axis=0, combine="set")
+    graph = Graph([x], [swapped], "swap")
+    value = np.arange(12, dtype=np.float32).reshape(4, 3)
+    (expected,) = evaluate(graph, [value])
+    program = compile_graph(graph, {0: 0})
+    program.bind([value], [value])
+    program.run()
+    np.testing.assert_array_equal(value, expected)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from graphkeras.ir.autodiff import GradientError, gradients
+from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.node import Node
+from graphkeras.ir.ops import while_gradient
 from graphkeras.ir.types import TensorType
 from tests.ir.test_ops import check_gradient
 
@@ -159,15 +161,34 @@ def test_while_value() -> None:
     assert int(evaluate(Graph([], [b.item(collatz(b), 1)]), [])[0]) == 8  # 6 3 10 5 16 8 4 2 1
 
 
-def test_while_has_no_gradient() -> None:
-    body = trace(lambda b, x: [b.mul(x, 0.5)], f64())
-    test = trace(lambda b, x: [b.gt(x, 1.0)], f64())
-    b = Builder()
-    x = b.input(f64(), "x")
-    node = b.emit("while", x, cond=test, body=body, carries=1)
-    assert float(evaluate(Graph([x], [b.item(node, 0)]), [np.array(12.0)])[0]) == 0.75
-    with pytest.raises(GradientError, match="Use scan or fori_loop"):
-        gradients(b, [b.item(node, 0)], [x])
+def growth(b: Builder, xs: list[Node], steps: int, bound: int = 0) -> Node:
+    """v -> tanh(v w) + x / 2 until the counter is at `steps`; a product with the counter makes the steps differ."""
+
+    def advance(b: Builder, i: Node, v: Node, w: Node, x: Node) -> list[Node]:
+        scale = b.add(b.mul(b.cast(i, dtype="float64"), 0.1), 1.0)
+        return [b.add(i, 1), b.add(b.tanh(b.mul(b.mul(v, w), scale)), b.mul(x, 0.5))]
+
+    types = (TensorType((), "int32"), f64(2, 3), f64(3), f64(2, 3))
+    body = trace(advance, *types)
+    test = trace(lambda b, i, *rest: [b.lt(i, steps)], *types)
+    x, w = xs
+    start = b.mul(x, 2.0)
+    node = b.emit("while", b.const(0, "int32"), start, w, x, cond=test, body=body, carries=2, bound=bound)
+    return b.item(node, 1)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("bound", [0, 9])
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 8, 9])
+def test_while_gradient(steps: int, bound: int, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tapes of 2 states: nothing dropped, every second state dropped, stretches longer than the second tape."""
+    slots = 10 if bound else 2
+    monkeypatch.setattr(while_gradient, "MIN_SLOTS", slots)
+    monkeypatch.setattr(while_gradient, "MAX_SLOTS", slots)
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(-1, 1, (2, 3)), rng.uniform(0.5, 1, 3)]
+    make = functools.partial(growth, steps=steps, bound=bound)
+    check_gradient(arrays, make, [0, 1], order=order, rtol=1e-5, step=1e-5)
 
 
 @pytest.mark.parametrize("index, order", [(0, 1), (1, 1), (7, 1), (0, 2), (1, 2)])
