@@ -8,13 +8,16 @@ gathered or stacked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import (
     Buffer,
+    Call,
+    Copy,
     Instruction,
-    Loop,
     Ptr,
     Step,
     Switch,
@@ -27,16 +30,19 @@ from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
 
 
-def _lower_body(
-    ctx: Lowering, graph: Graph, inputs: Sequence[View], places: Sequence[View | None]
-) -> tuple[list[Instruction], list[View]]:
+def lower_body(ctx: Lowering, graph: Graph, inputs: Sequence[View], places: Sequence[View | None]) -> list[Instruction]:
     """Instructions of a body, lowered apart; values of the body are not visible outside."""
     outer, ctx.instructions = ctx.instructions, []
     known = dict(ctx.views)
-    results = ctx.graph(graph, inputs, places)
+    ctx.graph(graph, inputs, places)
     ctx.views = known
     body, ctx.instructions = ctx.instructions, outer
-    return body, results
+    return body
+
+
+def is_plain(instructions: Sequence[Instruction]) -> bool:
+    """Whether there is no control flow among them."""
+    return all(isinstance(i, (Call, Copy)) for i in instructions)
 
 
 def _carry(ctx: Lowering, node: Node, target: View) -> View:
@@ -58,8 +64,58 @@ def _window(base: View, length: int, reverse: bool, label: str) -> tuple[View, S
     return View(window, base.dtype, shape, strides), step
 
 
+@dataclass(frozen=True)
+class Scan:
+    """A scan whose values have their places. inputs, places: views of the body's inputs and outputs."""
+
+    body: Graph
+    length: int
+    carries: int
+    consts: int
+    inputs: list[View]
+    places: list[View]
+    steps: tuple[Step, ...]
+
+    @property
+    def shared(self) -> list[View]:
+        """Inputs that are the same in all iterations."""
+        return self.inputs[self.carries : self.carries + self.consts]
+
+
+def split_off(
+    instructions: Sequence[Instruction], fixed: set[Buffer], outside: set[Buffer]
+) -> tuple[list[Instruction], list[Instruction]]:
+    """(calls that do the same in each iteration, the rest).
+
+    fixed: buffers that no iteration writes. outside: buffers that are read after the loop, or by the next iteration.
+    """
+    if not is_plain(instructions):
+        return [], list(instructions)
+    writers = Counter(b for i in instructions for b in _written(i))
+    known, before, rest = set(fixed), list[Instruction](), list[Instruction]()
+    for i in instructions:
+        if (
+            isinstance(i, Call)
+            and all(b in known or b.where is Where.CONST for b in i.kernel.reads)
+            and all(b.where is Where.ARENA and writers[b] == 1 and b not in outside for b in i.kernel.writes)
+        ):
+            known |= set(i.kernel.writes)
+            before.append(i)
+        else:
+            rest.append(i)
+    return before, rest
+
+
+def _written(instruction: Instruction) -> Sequence[Buffer]:
+    if isinstance(instruction, Call):
+        return instruction.kernel.writes
+    return [instruction.target.buffer] if isinstance(instruction, Copy) else []
+
+
 @lowers("scan", target="any")
 def lower_scan(ctx: Lowering, group: Group) -> None:
+    from graphkeras.codegen.row_loop import lower_by_rows, lower_whole
+
     node = group.anchor
     assert node is not None
     carries, consts = node.attrs["carries"], node.attrs["consts"]
@@ -75,15 +131,17 @@ def lower_scan(ctx: Lowering, group: Group) -> None:
         view, step = _window(ctx.view(x), length, reverse, "scan input")
         inputs.append(view)
         steps.append(step)
-    places: list[View | None] = list(state)
+    places = list(state)
     for k in range(carries, len(body.outputs)):
         stacked = ctx.result(node, k, group.items)
         view, step = _window(stacked, length, reverse, "scan output")
         places.append(view)
         steps.append(step)
-    instructions, _ = _lower_body(ctx, body, inputs, places)
-    if length:
-        ctx.instructions.append(Loop(length, instructions, tuple(steps)))
+    if not length:
+        return
+    scan = Scan(body, length, carries, consts, inputs, places, tuple(steps))
+    if ctx.target.name != "cpu" or not lower_by_rows(ctx, scan):
+        lower_whole(ctx, scan)
 
 
 @lowers("while", target="any")
@@ -94,8 +152,8 @@ def lower_while(ctx: Lowering, group: Group) -> None:
     state = [_carry(ctx, first, ctx.result(node, k, group.items)) for k, first in enumerate(node.inputs[:carries])]
     inputs = [*state, *(ctx.view(n) for n in node.inputs[carries:])]
     flag = ctx.new((), "bool", "while condition")
-    condition, _ = _lower_body(ctx, node.attrs["cond"], inputs, [flag])
-    body, _ = _lower_body(ctx, node.attrs["body"], inputs, list(state))
+    condition = lower_body(ctx, node.attrs["cond"], inputs, [flag])
+    body = lower_body(ctx, node.attrs["body"], inputs, list(state))
     ctx.instructions.append(While(condition, Ptr(flag.buffer), body))
 
 
@@ -106,5 +164,5 @@ def lower_cond(ctx: Lowering, group: Group) -> None:
     index = ctx.contiguous(node.inputs[0])
     operands = [ctx.view(n) for n in node.inputs[1:]]
     results = [ctx.result(node, k, group.items) for k in range(len(node.type))]
-    branches = [_lower_body(ctx, graph, operands, list(results))[0] for graph in node.attrs["branches"]]
+    branches = [lower_body(ctx, graph, operands, list(results)) for graph in node.attrs["branches"]]
     ctx.instructions.append(Switch(Ptr(index.buffer, index.offset * index.itemsize), branches))

@@ -92,7 +92,14 @@ class Scratch:
     nbytes: int
 
 
-Arg = Ptr | Int | Float | Scratch
+@dataclass(frozen=True)
+class Entry:
+    """Address of the compiled kernel of a source: for kernels that call others."""
+
+    source: str
+
+
+Arg = Ptr | Int | Float | Scratch | Entry
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ class Kernel:
     source: a Python module text that defines `kernel(args, lo, hi)`; its hash is the cache key, so everything that
         varies between models of the same structure (addresses, extents, scalar constants) belongs into `args`.
     reads/writes: buffers, for liveness. In-place is declared by the same buffer in both.
+    parts: kernels that this one calls (through Entry arguments).
     """
 
     name: str
@@ -131,11 +139,18 @@ class Kernel:
     nodes: tuple[Node, ...] = ()
     reason: str = ""
     launch: Launch | None = None  # of GPU kernels; `chunk` means nothing there
+    parts: tuple[Kernel, ...] = ()
+    companions: tuple[str, ...] = ()  # sources that other sizes of the same problem need, compiled along with this one
     segmented: bool = False  # args are [Int(1), Int(extent), ...]: launches of the same source can be joined into one
 
     @property
     def origins(self) -> tuple[Origin, ...]:
         return tuple(dict.fromkeys(n.origin for n in self.nodes))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source and those of its parts."""
+        return tuple(dict.fromkeys((self.source, *(p.source for p in self.parts))))
 
 
 # -- instructions of a plan -------------------------------------------------------------------------

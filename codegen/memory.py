@@ -7,7 +7,7 @@ occupies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Loop, Ptr, Switch, Where, While
@@ -24,9 +24,17 @@ class Plan:
     lifetimes: dict[Buffer, tuple[int, int]]
 
 
-def plan_memory(instructions: Sequence[Instruction], keep: Sequence[Buffer] = (), align: int = ALIGN) -> Plan:
-    """Place all arena buffers at multiples of `align`. keep: buffers that are read after the last instruction."""
-    lifetimes = _lifetimes(instructions)
+def plan_memory(
+    instructions: Sequence[Instruction],
+    keep: Sequence[Buffer] = (),
+    align: int = ALIGN,
+    elsewhere: Collection[Buffer] = (),
+) -> Plan:
+    """Place all arena buffers at multiples of `align`, but for those that have their place `elsewhere`.
+
+    keep: buffers that are read after the last instruction.
+    """
+    lifetimes = {b: span for b, span in _lifetimes(instructions).items() if b not in elsewhere}
     end = max((last for _, last in lifetimes.values()), default=0) + 1
     for buffer in keep:
         if buffer.where is Where.ARENA:

@@ -100,11 +100,15 @@ class Program:
     # -- construction ------------------------------------------------------------------------------
     def _build(self, code: Code) -> None:
         calls = list(code.calls.items())
-        addresses = cache.load([call.kernel.source for _, call in calls])
+        sources = [*(call.kernel.source for _, call in calls), *(source for _, source in code.entries)]
+        companions = dict.fromkeys(s for _, call in calls for s in call.kernel.companions)
+        addresses = cache.load([*sources, *companions])[: len(sources)]
         rows = np.array(code.rows, np.int64).reshape(len(code.rows), plan_codes.SIZE)
         data = np.array(code.data or [0], np.int64)
-        for (row, _), address in zip(calls, addresses, strict=True):
+        for (row, _), address in zip(calls, addresses, strict=False):
             rows[row, 1] = address
+        for (word, _), address in zip(code.entries, addresses[len(calls) :], strict=True):
+            code.words[word] = address
         for row, column, first in code.links:
             rows[row, column] = data.ctypes.data + 8 * first
         self._code, self._rows, self._data = code, rows, data

@@ -17,6 +17,7 @@ from graphkeras.codegen.kernel import (
     Buffer,
     Call,
     Copy,
+    Entry,
     Float,
     Instruction,
     Int,
@@ -91,6 +92,7 @@ class Code:
 
     relocations: buffer -> (word, offset in bytes) pairs: the word holds address + offset.
     scratch: (word, offset in the thread's scratch memory). calls: row of each Call -> the call.
+    entries: (word, source): the word holds the address of that source's kernel.
     links: code words (row, column) that hold the address of `data` words from the given index.
     """
 
@@ -99,6 +101,7 @@ class Code:
     relocations: dict[Buffer, list[tuple[int, int]]] = field(default_factory=dict)
     scratch: list[tuple[int, int]] = field(default_factory=list)
     scratch_nbytes: int = 0
+    entries: list[tuple[int, str]] = field(default_factory=list)
     calls: dict[int, Call] = field(default_factory=dict)
     data: list[int] = field(default_factory=list)
     links: list[tuple[int, int, int]] = field(default_factory=list)
@@ -149,8 +152,10 @@ class Encoder:
             elif isinstance(arg, Scratch):
                 self.code.scratch.append((self._word(), used))
                 used += -(-arg.nbytes // 64) * 64
+            elif isinstance(arg, Entry):
+                self.code.entries.append((self._word(), arg.source))
             else:
-                raise TypeError(f"kernel {kernel.name}: argument {arg!r} is no Ptr, Int, Float or Scratch")
+                raise TypeError(f"kernel {kernel.name}: argument {arg!r} is no Ptr, Int, Float, Scratch or Entry")
         self.code.scratch_nbytes = max(self.code.scratch_nbytes, used)
         return first
 

@@ -150,7 +150,7 @@ class Lowered:
 
 def _sources(segment: Segment) -> list[str]:
     program = getattr(segment.executable, "program", None)
-    return [] if program is None else [kernel.source for kernel in program.kernels]
+    return [] if program is None else [source for kernel in program.kernels for source in kernel.sources]
 
 
 class _Input:

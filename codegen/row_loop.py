@@ -1,0 +1,155 @@
+"""Loops by rows: a scan becomes one kernel whose work items run all iterations for a few rows of the batch.
+
+Where the rows of the body do not depend on each other (`ir/rows.py`), the body is lowered for a few rows, and threads
+run it through all iterations without meeting. Where they do, or where there is too little work to share, and the body
+has no kernel that threads would share, the whole batch is one item. All other scans stay loops of the plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from graphkeras.codegen.control import Scan, is_plain, lower_body, split_off
+from graphkeras.codegen.cpu.loop_kernel import Share, loop_kernel
+from graphkeras.codegen.cpu.params import SERIAL
+from graphkeras.codegen.cpu.vectors import vectors
+from graphkeras.codegen.kernel import Buffer, Call, Instruction, Loop, Step, View, Where
+from graphkeras.codegen.lower import Lowering
+from graphkeras.codegen.schedule import is_parallel
+from graphkeras.ir.node import Node
+from graphkeras.ir.op import Kind, get_op
+from graphkeras.ir.rows import row_axes, with_rows
+
+ITEMS = 4  # pieces that a batch is cut into, at least, if they keep LEAST rows
+LEAST, MOST = 8, 64  # rows of an item: LEAST use the registers well, MOST still fit the cache
+COSTLY = 16  # multiplications' worth of an exponential or a division
+
+
+def lower_by_rows(ctx: Lowering, scan: Scan) -> bool:
+    """Lower the scan to one kernel over shares of the rows; False (and nothing emitted) where that is impossible."""
+    cut = _cut(scan)
+    return cut is not None and _lower_cut(ctx, scan, cut)
+
+
+def lower_whole(ctx: Lowering, scan: Scan) -> None:
+    """One kernel of one item if no kernel of the body is shared by threads, else a loop of the plan."""
+    before, rest = split_off(lower_body(ctx, scan.body, scan.inputs, scan.places), *_buffers(scan))
+    ctx.instructions += before
+    if ctx.target.name != "cpu" or not is_plain(rest) or any(is_parallel(i) for i in rest):
+        ctx.instructions.append(Loop(scan.length, rest, scan.steps))
+    else:
+        ctx.launch(loop_kernel(scan.length, 1, [Share(rest, {})], scan.steps, _known(scan, before), 1))
+
+
+# -- whether and how ------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Cut:
+    """axes: where the rows are, by node of the body. sizes: rows of an item and, if it has fewer, of the last one."""
+
+    axes: dict[Node, int]
+    items: int
+    sizes: tuple[int, ...]
+
+
+def _cut(scan: Scan) -> _Cut | None:
+    carries = scan.body.inputs[: scan.carries]
+    if not carries or any(not n.shape for n in carries):
+        return None
+    rows = carries[0].shape[0]
+    work = sum(_work(n) for n in scan.body.nodes)
+    if rows < 2 or work * scan.length < SERIAL:
+        return None
+    size = min(max(-(-rows // ITEMS), 1), MOST)
+    if size < LEAST:
+        size = min(LEAST, -(-rows // 2))
+    size = -(-size // 8) * 8 if size > LEAST else size
+    shared = sum(v.itemsize * math.prod(v.shape) for v in scan.shared)
+    if size < LEAST and work > SERIAL and shared > vectors().l2:
+        return None  # each thread would read all weights for a few rows: better that all threads share each product
+    axes = row_axes(scan.body, rows, dict.fromkeys(carries, 0), [0] * len(scan.body.outputs))
+    if axes is None:
+        return None
+    items = -(-rows // size)
+    last = rows - (items - 1) * size
+    return _Cut(axes, items, (size,) if last == size else (size, last))
+
+
+def _work(node: Node) -> float:
+    """Multiplications of one node, roughly."""
+    if isinstance(node.type, tuple):
+        return 0.0
+    if node.op == "dot_general":
+        return 2.0 * node.type.size * math.prod(node.inputs[0].shape[a] for a in node.attrs["contract"][0])
+    kind = get_op(node.op).kind
+    if kind is Kind.WINDOW:
+        return 2.0 * node.type.size * math.prod(node.inputs[-1].shape[:-1])
+    if kind is Kind.POINTWISE:
+        return node.type.size * (COSTLY if node.op in ("exp", "tanh", "sigmoid", "div", "pow", "log") else 1.0)
+    return float(node.type.size) if kind is not Kind.SOURCE else 0.0
+
+
+# -- the kernel -----------------------------------------------------------------------------------------
+def _lower_cut(ctx: Lowering, scan: Scan, cut: _Cut) -> bool:
+    inputs, places, steps, moved = _by_rows(scan, cut)
+    mark, groups = len(ctx.instructions), len(ctx.groups)
+    shares = []
+    for size in cut.sizes:
+        graph = with_rows(scan.body, cut.axes, size)
+        instructions = lower_body(ctx, graph, _first(inputs, graph.inputs), _first(places, graph.outputs))
+        before, rest = split_off(instructions, *_buffers(replace(scan, inputs=inputs, places=places, steps=steps)))
+        if not is_plain(rest):
+            del ctx.instructions[mark:], ctx.groups[groups:]
+            return False
+        ctx.instructions += before
+        shares.append(Share(rest, moved))
+    known = _known(scan, ctx.instructions[mark:])
+    ctx.launch(loop_kernel(scan.length, cut.items, shares, steps, known, 1))
+    return True
+
+
+def _by_rows(scan: Scan, cut: _Cut) -> tuple[list[View], list[View], tuple[Step, ...], dict[Buffer, int]]:
+    """Views and steps in which every value with rows has a buffer of its own, and bytes from item to item of each."""
+    windows = {s.window: s for s in scan.steps}
+    steps = dict(windows)
+    moved: dict[Buffer, int] = {}
+    made: dict[View, View] = {}
+
+    def view_of(node: Node, view: View) -> View:
+        axis = cut.axes.get(node)
+        if axis is None:
+            return view
+        if view not in made:
+            window = view.buffer
+            if window not in windows:  # a state, or something shared that has rows
+                window = Buffer(view.buffer.nbytes, Where.ARENA, label="rows")
+                steps[window] = Step(window, view.buffer, 0, 0)
+            moved[window] = cut.sizes[0] * view.strides[axis] * view.itemsize
+            made[view] = replace(view, buffer=window)
+        return made[view]
+
+    inputs = [view_of(n, v) for n, v in zip(scan.body.inputs, scan.inputs, strict=True)]
+    places = [view_of(n, v) for n, v in zip(scan.body.outputs, scan.places, strict=True)]
+    return inputs, places, tuple(steps.values()), moved
+
+
+def _first(views: Sequence[View], nodes: Sequence[Node]) -> list[View]:
+    """The views cut to the nodes' shapes."""
+    return [
+        replace(v, shape=n.shape, strides=tuple(0 if k == 1 else s for k, s in zip(n.shape, v.strides, strict=True)))
+        for v, n in zip(views, nodes, strict=True)
+    ]
+
+
+def _buffers(scan: Scan) -> tuple[set[Buffer], set[Buffer]]:
+    """(buffers that stay as they are, buffers that others see)."""
+    outside = {v.buffer for v in (*scan.inputs, *scan.places)}
+    changing = {v.buffer for v in (*scan.inputs[: scan.carries], *scan.places)} | {s.window for s in scan.steps}
+    return {v.buffer for v in scan.shared} - changing, outside
+
+
+def _known(scan: Scan, before: Sequence[Instruction]) -> set[Buffer]:
+    """Buffers of the program, not of the loop."""
+    made = {b for i in before if isinstance(i, Call) for b in i.kernel.writes}
+    return {v.buffer for v in (*scan.inputs, *scan.places)} | made

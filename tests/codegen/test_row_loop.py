@@ -1,0 +1,160 @@
+"""Scans as one kernel: values, how they are cut, and what does not depend on the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from graphkeras.codegen.compile import compile_graph
+from graphkeras.codegen.kernel import Call, Loop
+from graphkeras.codegen.program import Program
+from graphkeras.ir.graph import Builder, Graph
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.node import Node
+from graphkeras.ir.types import TensorType, type_of
+
+UNITS, FEATURES = 20, 24
+Body = Callable[..., Sequence[Node]]
+
+
+def dot(b: Builder, x: Node, w: Node, side: int = 0) -> Node:
+    return b.dot_general(x, w, contract=((1,), (side,)), batch=((), ()))
+
+
+def lstm(b: Builder, h: Node, c: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
+    rows = h.shape[0]
+    z = b.add(dot(b, h, w), x)
+    i, f, g, o = (b.slice(z, start=(0, k * UNITS), stop=(rows, (k + 1) * UNITS), step=(1, 1)) for k in range(4))
+    new = b.add(b.mul(b.sigmoid(f), c), b.mul(b.sigmoid(i), b.tanh(g)))
+    out = b.mul(b.sigmoid(o), b.tanh(new))
+    keep = b.reshape(mask, shape=(rows, 1))
+    return [b.select(keep, out, h), b.select(keep, new, c), out, h]
+
+
+def backwards(b: Builder, dh: Node, dc: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
+    """Like the gradient of a cell: parts side by side, times the turned weights."""
+    rows = dh.shape[0]
+    parts = [b.slice(x, start=(0, k * UNITS), stop=(rows, (k + 1) * UNITS), step=(1, 1)) for k in range(4)]
+    dz = b.concat(*(b.mul(b.add(dh, dc), b.tanh(p)) for p in parts), axis=1)
+    keep = b.reshape(mask, shape=(rows, 1))
+    return [b.mul(dot(b, dz, w, 1), 0.5), b.select(keep, b.mul(dc, 0.5), dh), dz]
+
+
+def swapped(b: Builder, h: Node, c: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
+    part = b.slice(dot(b, h, w), start=(0, 0), stop=h.shape, step=(1, 1))
+    return [c, b.tanh(b.add(part, c)), b.reshape(mask, shape=(h.shape[0], 1))]
+
+
+def mixing(b: Builder, h: Node, c: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
+    """Rows that depend on each other."""
+    mean = b.mul(b.reduce_sum(h, axes=(0,), keepdims=True), 1 / h.shape[0])
+    part = b.slice(b.add(dot(b, h, w), x), start=(0, 0), stop=h.shape, step=(1, 1))
+    return [b.tanh(b.add(part, mean)), b.add(c, 1.0)]
+
+
+def scan_graph(body: Body, rows: int, length: int, reverse: bool = False, dtype: str = "float32") -> Graph:
+    inner = Builder()
+    state, weights = TensorType((rows, UNITS), dtype), TensorType((UNITS, 4 * UNITS), dtype)
+    x, mask = TensorType((rows, 4 * UNITS), dtype), TensorType((rows,), "bool")
+    inputs = [inner.input(t, f"i{k}") for k, t in enumerate((state, state, weights, x, mask))]
+    graph = Graph(inputs, list(body(inner, *inputs)))
+    b = Builder()
+    types = [state, state, weights, x.with_shape((length, *x.shape)), mask.with_shape((length, rows))]
+    outer = [b.input(t, f"o{k}") for k, t in enumerate(types)]
+    scan = b.scan(*outer, body=graph, carries=2, consts=1, length=length, reverse=reverse)
+    return Graph(outer, [b.item(scan, k) for k in range(len(graph.outputs))])
+
+
+def arrays_for(graph: Graph) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [
+        rng.integers(0, 2, n.shape).astype(bool) if n.dtype == "bool" else rng.normal(scale=0.2, size=n.shape).astype(n.dtype)
+        for n in graph.inputs
+    ]
+
+
+def results(program: Program, graph: Graph, arrays: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
+    outputs = [np.full(n.shape, 7, n.dtype) for n in graph.outputs]
+    program.bind([a.copy() for a in arrays], outputs)
+    program.run(2, threads)  # the second run starts from what the first one left behind
+    return outputs
+
+
+def check(graph: Graph, program: Program, tolerance: float) -> list[np.ndarray]:
+    arrays = arrays_for(graph)
+    wanted = evaluate(graph, arrays)
+    got = results(program, graph, arrays)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+        assert type_of(a) == type_of(b)
+    for threads in (2, 3):
+        for a, b in zip(got, results(program, graph, arrays, threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+    return got
+
+
+def loops(program: Program) -> list[Call]:
+    assert not any(isinstance(i, Loop) for i in program.instructions)
+    return [i for i in program.instructions if isinstance(i, Call) and i.kernel.parts]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("rows", [2, 9, 16, 33, 64])
+@pytest.mark.parametrize("body", [lstm, backwards, swapped])
+def test_one_kernel_for_all_steps(body: Body, rows: int, reverse: bool) -> None:
+    graph = scan_graph(body, rows, 12, reverse)
+    program = compile_graph(graph)
+    check(graph, program, 2e-5)
+    (call,) = loops(program)
+    assert call.kernel.flops > 0 and {n.op for n in call.kernel.nodes} >= {"dot_general", "tanh"}
+
+
+def test_in_double_precision() -> None:
+    graph = scan_graph(lstm, 24, 30, dtype="float64")
+    check(graph, compile_graph(graph), 1e-12)
+
+
+def test_a_batch_is_shared_by_rows_and_a_small_one_is_not() -> None:
+    wide = loops(compile_graph(scan_graph(lstm, 64, 60)))[0].kernel
+    assert (wide.extent, wide.chunk) == (4, 1)
+    uneven = loops(compile_graph(scan_graph(lstm, 33, 60)))[0].kernel
+    assert uneven.extent == 3  # 16, 16 and the one that is left
+    assert loops(compile_graph(scan_graph(lstm, 1, 60)))[0].kernel.extent == 1
+    assert loops(compile_graph(scan_graph(lstm, 8, 2)))[0].kernel.extent == 1
+
+
+def test_rows_that_depend_on_each_other_stay_together() -> None:
+    graph = scan_graph(mixing, 64, 60)
+    program = compile_graph(graph)
+    check(graph, program, 1e-4)
+    assert all(c.kernel.extent == 1 for c in loops(program))
+
+
+def test_a_body_with_kernels_for_many_threads_stays_a_loop() -> None:
+    b = Builder()
+    inner = Builder()
+    h, w = (inner.input(TensorType(s, "float32"), "i") for s in ((1, 1600), (1600, 1600)))
+    body = Graph([h, w], [inner.tanh(dot(inner, h, w))])
+    outer = [b.input(n.type, "o") for n in body.inputs]
+    graph = Graph(outer, [b.item(b.scan(*outer, body=body, carries=1, consts=1, length=3, reverse=False), 0)])
+    assert any(isinstance(i, Loop) for i in compile_graph(graph).instructions)
+
+
+def test_other_lengths_need_no_other_code() -> None:
+    sources = [{s for k in compile_graph(scan_graph(lstm, 32, n)).kernels for s in k.sources} for n in range(20, 40)]
+    assert all(s == sources[0] for s in sources)
+
+
+def test_what_is_the_same_in_all_steps_is_computed_once() -> None:
+    def body(b: Builder, h: Node, c: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
+        calm = b.tanh(b.mul(w, 0.5))
+        part = b.slice(dot(b, h, calm), start=(0, 0), stop=h.shape, step=(1, 1))
+        return [b.tanh(b.add(part, c)), c]
+
+    graph = scan_graph(body, 32, 40)
+    program = compile_graph(graph)
+    check(graph, program, 2e-5)
+    inside = {n.op for p in loops(program)[0].kernel.parts for n in p.nodes if n.shape == (UNITS, 4 * UNITS)}
+    assert not inside
