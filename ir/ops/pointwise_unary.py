@@ -152,7 +152,7 @@ _unary(
 _unary(
     "relu",
     lambda x: np.maximum(x, x.dtype.type(0)),
-    lambda b, ct, x, y: b.select(b.gt(x, 0), ct, 0),
+    lambda b, ct, x, y: b.select(b.gt(y, 0), ct, 0),  # of the result: then nobody keeps the input
     bodies.relu,
     dtypes=(*FLOATS, *INTS),
     doc="max(x, 0); the gradient at 0 is 0.",

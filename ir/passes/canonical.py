@@ -25,36 +25,6 @@ def reshape_of_reshape(b: Builder, n: Node) -> Node | None:
     return None
 
 
-@rule("transpose")
-def transpose_of_transpose(b: Builder, n: Node) -> Node | None:
-    (x,) = n.inputs
-    perm = n.attrs["perm"]
-    if perm == tuple(range(len(perm))):
-        return x
-    if x.op == "transpose":
-        inner = x.attrs["perm"]
-        return b.transpose(x.inputs[0], perm=tuple(inner[p] for p in perm))
-    moved = [p for p in perm if x.shape[p] != 1]
-    return b.reshape(x, shape=n.shape) if moved == sorted(moved) else None
-
-
-@rule("transpose")
-def transpose_of_product(b: Builder, n: Node) -> Node | None:
-    """Swapping the free axes of a product is the product of the swapped operands, and its result is contiguous."""
-    (x,) = n.inputs
-    if x.op != "dot_general":
-        return None
-    contract, batch = x.attrs["contract"], x.attrs["batch"]
-    lead = len(batch[0])
-    rows = x.inputs[0].type.rank - lead - len(contract[0])
-    rank = x.type.rank
-    swapped = (*range(lead), *range(lead + rows, rank), *range(lead, lead + rows))
-    if n.attrs["perm"] != swapped:
-        return None
-    attrs = {**x.attrs, "contract": contract[::-1], "batch": batch[::-1]}
-    return b.dot_general(x.inputs[1], x.inputs[0], **attrs)
-
-
 @rule("broadcast_to")
 def broadcast_of_broadcast(b: Builder, n: Node) -> Node | None:
     (x,) = n.inputs
@@ -191,25 +161,6 @@ def concat_of_slices(b: Builder, n: Node) -> Node | None:
     return b.slice(parts[0].inputs[0], start=first["start"], stop=stop, step=first["step"])
 
 
-@rule("dot_general")
-def product_of_transpose(b: Builder, n: Node) -> Node | None:
-    """A product names the axes it contracts: no need to transpose an operand whose free axes keep their order."""
-    for k, operand in enumerate(n.inputs):
-        if operand.op != "transpose":
-            continue
-        perm = operand.attrs["perm"]
-        contract, batch = n.attrs["contract"], n.attrs["batch"]
-        free = [p for a, p in enumerate(perm) if a not in contract[k] and a not in batch[k]]
-        if free != sorted(free):
-            continue
-        inputs = [*n.inputs]
-        inputs[k] = operand.inputs[0]
-        moved = [tuple(perm[a] for a in axes[k]) for axes in (contract, batch)]
-        attrs = [(m, axes[1]) if k == 0 else (axes[0], m) for m, axes in zip(moved, (contract, batch), strict=True)]
-        return b.dot_general(*inputs, contract=attrs[0], batch=attrs[1])
-    return None
-
-
 @rule("concat")
 def concat_of_one(b: Builder, n: Node) -> Node | None:
     return n.inputs[0] if len(n.inputs) == 1 else None
@@ -341,8 +292,6 @@ def concat_of_concat(b: Builder, n: Node) -> Node | None:
 
 CANONICAL = (
     reshape_of_reshape,
-    transpose_of_transpose,
-    transpose_of_product,
     broadcast_of_broadcast,
     cast_to_itself,
     cast_chain,
@@ -351,7 +300,6 @@ CANONICAL = (
     slice_of_slice,
     slice_of_part,
     concat_of_slices,
-    product_of_transpose,
     concat_of_one,
     concat_of_concat,
     sum_of_parts,

@@ -16,6 +16,7 @@ from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
 from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
 from graphkeras.ir.passes.joins import join_reductions
+from graphkeras.ir.passes.layout import LAYOUT, choose_orders
 from graphkeras.ir.passes.loops import merge_loops, prune_loops
 from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
 from graphkeras.ir.verify import verify
@@ -49,7 +50,7 @@ def _rules(stage: str) -> tuple[Rule, ...]:
         return all_rules(CANONICAL, pointwise_rules())
     if stage == "fold":
         return tuple(folding_rules())
-    return {"algebra": ALGEBRA, "stabilise": STABILISE}[stage]
+    return {"algebra": ALGEBRA, "stabilise": STABILISE, "layout": LAYOUT}[stage]
 
 
 DOCS = {
@@ -58,6 +59,7 @@ DOCS = {
     "algebra": "identities that hold for every number, NaN and infinities included, and strength reduction",
     "fold": "what depends on constants only is computed once",
     "stabilise": "log of softmax or sigmoid in the form that does not overflow",
+    "layout": "one order of axes in memory for values that belong together; products take transposes in",
     "join": "a reduction of a reduction becomes one",
     "decompose": "composites become primitives (cannot be switched off)",
 }
@@ -71,6 +73,7 @@ STAGES = (
     "stabilise",
     "decompose",
     "canonicalise",
+    "layout",
     "join",
     "fold",
     "algebra",
@@ -130,6 +133,8 @@ def optimise(
         elif name == "join" and name not in off:
             graph = done(name, join_reductions(graph))
         elif name not in off:
+            if name == "layout":
+                graph = choose_orders(graph)
             graph = done(name, rewrite(graph, _active(name, frozenset(off)), on_fire))
     return graph
 
