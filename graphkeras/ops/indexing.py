@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.operation import keras_op
+from graphkeras.core.trace import ScratchTrace
 from graphkeras.ops.base import (
     FLOATS,
     INTS,
@@ -18,6 +20,7 @@ from graphkeras.ops.base import (
     broadcast,
     cast_to,
     concrete,
+    current_trace,
     expand,
     floatx,
     full_of,
@@ -252,11 +255,16 @@ def _starts(start_indices: Any, rank: int, op: str) -> list[Any]:
 def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     """A block of `shape` that begins at `start_indices` (moved inside if it would stick out); -1: to the end."""
     x = to_tensor(inputs)
-    starts = _starts(start_indices, len(x.shape), "slice")
-    sizes = [
-        (n - s if isinstance(s, int) else n) if size == -1 else size
-        for size, n, s in zip(static_shape(shape, "slice"), x.shape, starts, strict=True)
-    ]
+    starts, wanted = _starts(start_indices, len(x.shape), "slice"), static_shape(shape, "slice")
+    if isinstance(current_trace(), ScratchTrace):
+        open_ended = [size == -1 and not isinstance(s, int) for size, s in zip(wanted, starts, strict=True)]
+        if any(open_ended):  # how far it is to the end depends on a value
+            known = [
+                n - s if size == -1 and isinstance(s, int) else size
+                for size, n, s in zip(wanted, x.shape, starts, strict=True)
+            ]
+            return KerasTensor([None if o else n for o, n in zip(open_ended, known, strict=True)], x.dtype)
+    sizes = [n - int(s) if size == -1 else size for size, n, s in zip(wanted, x.shape, starts, strict=True)]
     for size, n in zip(sizes, x.shape, strict=True):
         if size > n or size < 0:
             raise ValueError(f"slice: argument `shape` must fit in {x.shape}; received {tuple(sizes)}")

@@ -105,9 +105,10 @@ class CompileLoss(losses_module.Loss):
 
     def _check_count(self, loss: Any, y_pred: Any) -> None:
         count = len(tree.flatten(y_pred))
-        if isinstance(loss, (list, tuple)) and tree.is_nested(y_pred) and len(tree.flatten(loss)) != count:
+        flat = isinstance(loss, (list, tuple)) and not any(tree.is_nested(entry) for entry in loss)
+        if flat and tree.is_nested(y_pred) and len(loss) not in (count, len(y_pred)):
             raise ValueError(
-                f"`loss` is a list of {len(tree.flatten(loss))} for a model with {count} outputs "
+                f"`loss` is a list of {len(loss)} for a model with {count} outputs "
                 f"{self.output_names or ''}. Give one entry per output (None for an output without loss), or a single "
                 "loss for all."
             )
@@ -157,7 +158,7 @@ class CompileLoss(losses_module.Loss):
         if loss is None:
             return
         if isinstance(loss, _Box):
-            if tree.is_nested(y_pred) and tree.is_nested(labels):
+            if tree.is_nested(y_pred) and tree.is_nested(labels) and not _takes_structure(loss.loss):
                 for key, part in _items(y_pred):
                     self._walk(loss, _part(y_true, key, (*path, key)), part, labels[key], (*path, key))
                 return
@@ -167,8 +168,8 @@ class CompileLoss(losses_module.Loss):
             leaves = tree.flatten(y_pred)
             if len(loss) == len(leaves) and not any(tree.is_nested(entry) for entry in loss) and tree.is_nested(y_pred):
                 loss = tree.pack_sequence_as(y_pred, loss)
-            elif not isinstance(y_pred, (list, tuple)):
-                for entry in loss:  # several losses on one output
+            elif not isinstance(y_pred, type(loss)):
+                for entry in loss:  # several losses on one output, or on all of them together
                     self._walk(entry, y_true, y_pred, labels, path)
                 return
         kinds = (list, tuple) if isinstance(loss, (list, tuple)) else dict
@@ -184,7 +185,10 @@ class CompileLoss(losses_module.Loss):
 
     def _add(self, box: _Box, y_true: Any, y_pred: Any, label: Any, path: tuple[Any, ...]) -> None:
         loss = get_loss(box.loss, y_true, y_pred)
-        output = label if label is not None else loss.name
+        # By the keys of a dict, else by the layers that produce the outputs.
+        places = tree.flatten_with_path(label)
+        flat = [where[-1] if where and isinstance(where[-1], str) else name for where, name in places]
+        output = loss.name if None in flat else "_".join(flat)
         named = path
         if not path:
             named = (output,)
@@ -256,6 +260,11 @@ class CompileLoss(losses_module.Loss):
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError("Compiled losses belong to their model; use model.get_compile_config().")
+
+
+def _takes_structure(loss: Any) -> bool:
+    """Whether a loss is the user's own code, which is given all outputs below its place; ours work on one tensor."""
+    return not isinstance(loss, str) and not str(getattr(loss, "__module__", "")).startswith("graphkeras.")
 
 
 def _shape_of(x: Any) -> Any:
