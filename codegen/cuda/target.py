@@ -1,0 +1,14 @@
+"""The CUDA target: what the lowering needs to know of it. Loads nothing heavy."""
+
+from __future__ import annotations
+
+from graphkeras.codegen.target import Target
+
+CUDA = Target(
+    "cuda",
+    "graphkeras.codegen.cuda",
+    ("pointwise", "reduce"),
+    "graphkeras.codegen.cuda.body:CudaBody",
+    "graphkeras.codegen.cuda.program:CudaProgram",
+    align=512,
+)
