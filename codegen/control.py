@@ -9,6 +9,7 @@ gathered or stacked.
 from __future__ import annotations
 
 from collections import Counter
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,8 @@ def _window(base: View, length: int, reverse: bool, label: str) -> tuple[View, S
     shape, strides = base.shape[1:], base.strides[1:]
     last = (length - 1) * stride
     extent = sum(abs(s) * (n - 1) for n, s in zip(shape, strides, strict=True)) + 1
-    window = Buffer(max(extent * base.itemsize, 1), Where.ARENA, label=label)
+    align = math.gcd(stride, base.offset * base.itemsize, base.buffer.align)
+    window = Buffer(max(extent * base.itemsize, 1), Where.ARENA, label=label, align=align)
     step = Step(
         window, base.buffer, base.offset * base.itemsize + (last if reverse else 0), -stride if reverse else stride
     )

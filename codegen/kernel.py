@@ -27,13 +27,17 @@ class Where(enum.Enum):
 
 @dataclass(eq=False)
 class Buffer:
-    """A piece of memory. `index` counts inputs/outputs; `data` is the array of a CONST."""
+    """A piece of memory. `index` counts inputs/outputs; `data` is the array of a CONST.
+
+    align: what its address is a multiple of, as far as GPU kernels may rely on it (windows stand anywhere).
+    """
 
     nbytes: int
     where: Where
     index: int = -1
     data: Any = None
     label: str = ""
+    align: int = 256
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def _objects(sources: Sequence[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     if folder is not None:
         for source in sources:
-            data = _read(folder, entry_key(source))
+            data = read_entry(folder, entry_key(source))
             if data is not None:
                 found[source] = data
         counts.from_disk += len(found)
@@ -78,7 +78,7 @@ def _objects(sources: Sequence[str]) -> dict[str, bytes]:
         found[source] = data
         counts.compiled += 1
         if folder is not None:
-            _write(folder, entry_key(source), source, data)
+            write_entry(folder, entry_key(source), source, data)
     return found
 
 
@@ -88,7 +88,7 @@ def _checksum(key: str, data: bytes) -> bytes:
     return hashlib.blake2b(key.encode() + data, digest_size=16).digest()
 
 
-def _read(folder: Path, key: str) -> bytes | None:
+def read_entry(folder: Path, key: str) -> bytes | None:
     try:
         raw = (folder / f"{key}.gko").read_bytes()
     except OSError:
@@ -101,7 +101,7 @@ def _read(folder: Path, key: str) -> bytes | None:
     return data
 
 
-def _write(folder: Path, key: str, source: str, data: bytes) -> None:
+def write_entry(folder: Path, key: str, source: str, data: bytes) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(folder / f"{key}.py", source.encode())

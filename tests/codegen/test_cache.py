@@ -64,19 +64,19 @@ def test_corrupt_entry_is_built_again(folder: Path, monkeypatch: pytest.MonkeyPa
     text = source(3.0 + len(damage))
     data = compiler.compile_object(text)
     key = cache.entry_key(text)
-    cache._write(folder, key, text, data)
+    cache.write_entry(folder, key, text, data)
     file = folder / f"{key}.gko"
     good = file.read_bytes()
     if damage == "flip":
         file.write_bytes(good[:-40] + bytes([good[-40] ^ 1]) + good[-39:])
     elif damage == "other":  # another kernel's valid entry under this name
-        cache._write(folder, cache.entry_key(source(-1.0)), source(-1.0), compiler.compile_object(source(-1.0)))
+        cache.write_entry(folder, cache.entry_key(source(-1.0)), source(-1.0), compiler.compile_object(source(-1.0)))
         file.write_bytes((folder / f"{cache.entry_key(source(-1.0))}.gko").read_bytes())
     else:
         file.write_bytes(good[: len(good) // 2] if damage == "truncate" else b"")
     assert value_of(cache.load([text])[0]) == 3.0 + len(damage)
     assert cache.counts == cache.Counts(compiled=1, rejected=1)
-    assert file.read_bytes()[:20] == good[:20] and cache._read(folder, key) is not None
+    assert file.read_bytes()[:20] == good[:20] and cache.read_entry(folder, key) is not None
 
 
 def test_folder_that_cannot_be_written_gives_a_warning_and_a_kernel(folder: Path) -> None:
@@ -87,7 +87,7 @@ def test_folder_that_cannot_be_written_gives_a_warning_and_a_kernel(folder: Path
 
 def test_off_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_table", {})
-    monkeypatch.setattr(cache, "_write", lambda *_: pytest.fail("written with the cache off"))
+    monkeypatch.setattr(cache, "write_entry", lambda *_: pytest.fail("written with the cache off"))
     with flags.CACHE("off"):
         assert value_of(cache.load([source(5.5)])[0]) == 5.5
 
