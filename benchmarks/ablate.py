@@ -29,6 +29,7 @@ def variants() -> list[Contestant]:
 
     stages = sorted(set(DOCS) - {"decompose"})
     found = [made(OURS), made("no fusion", GRAPHKERAS_PASSES="-fuse")]
+    found.append(made("no Winograd form", GRAPHKERAS_PASSES="-winograd"))
     found += [made(f"no {stage}", GRAPHKERAS_PASSES=f"-{stage}") for stage in stages]
     if stages:
         found.append(made("no stage at all", GRAPHKERAS_PASSES=",".join(f"-{s}" for s in [*stages, "fuse"])))

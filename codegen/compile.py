@@ -29,10 +29,11 @@ def compile_graph(
     """
     started = time.perf_counter()
     off = flags.PASSES.value
-    unknown = off - names() - {"fuse"}
+    unknown = off - names() - flags.KERNEL_STAGES
     if unknown:
         raise ValueError(
-            f"GRAPHKERAS_PASSES: expected stages among {', '.join(sorted({*DOCS} - {'decompose'}))}, fuse, "
+            f"GRAPHKERAS_PASSES: expected stages among {', '.join(sorted({*DOCS} - {'decompose'}))}, "
+            f"{', '.join(sorted(flags.KERNEL_STAGES))}, "
             f"or rules among {', '.join(sorted(names() - {*DOCS}))}; received {', '.join(sorted(unknown))}"
         )
     original = graph

@@ -119,6 +119,10 @@ DUMP: Flag[Path | None] = Flag(
     _folder,
     "Receives one folder per compile: the graph after each stage, the plan, kernel sources, repro.py.",
 )
+KERNEL_STAGES = frozenset({"fuse", "winograd"})
+"""What PASSES can switch off besides stages and rules of graphs: sharing of kernels, and 3 x 3 convolutions with fewer
+products (their results differ from direct sums by rounding)."""
+
 PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Stages and single rules to leave out.")
 CHECK = Flag("CHECK", False, _boolean, "Run each kernel also through the interpreter and compare.")
 TARGET = Flag("TARGET", "cpu", _choice("cpu", "cuda", "interpret", "null"), "What programs are compiled for.")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphkeras.codegen.cpu import winograd
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import merged, widened
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
@@ -107,7 +108,15 @@ def lower_conv(ctx: Lowering, group: Group) -> None:
         )
     )
     window = Window(x.dtype, x.shape[0], axes, at["groups"], w.shape[-2], w.shape[-1] // at["groups"])
-    ctx.launch(WindowPrinter(ctx, group, window, x, w).kernel())
+    launch_window(ctx, group, window, x, w)
+
+
+def launch_window(ctx: Lowering, group: Group, window: Window, x: View, w: View) -> None:
+    """The window in the form that is fastest for it."""
+    if winograd.suits(window):
+        winograd.launch_winograd(ctx, group, window, x, w)
+    else:
+        ctx.launch(WindowPrinter(ctx, group, window, x, w).kernel())
 
 
 @lowers("conv_input_grad")
@@ -127,7 +136,7 @@ def lower_conv_input_grad(ctx: Lowering, group: Group) -> None:
         axes = tuple(axis for axis, _ in parts)
         turned = _turned_weights(ctx, group, w, [t for _, t in parts], groups)
         window = Window(dy.dtype, dy.shape[0], axes, groups, cout, cin)
-        ctx.launch(WindowPrinter(ctx, group, window, dy, turned).kernel())
+        launch_window(ctx, group, window, dy, turned)
 
 
 def phases(n: int, o: int, k: int, stride: int, dilation: int, low: int) -> Iterator[tuple[Axis, list[int]]]:

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from graphkeras.codegen.cpu import winograd, winograd_grad
 from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk, small_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
@@ -40,6 +41,9 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
         )
     )
     window = Window(x.dtype, x.shape[0], axes, at["groups"], shape[-2], shape[-1] // at["groups"])
+    if winograd.suits(window) and node.dtype == window.dtype:
+        winograd_grad.launch_winograd_grad(ctx, group, window, x, dy)
+        return
     printer = KernelGradPrinter(ctx, group, window, x, dy)
     output = ctx.output(node)
     if printer.runs == 1 and output.dtype == x.dtype:

@@ -61,20 +61,17 @@ def _tile(mr: int, nv: int, levels: int, dtype: str, mode: str, masked: bool, un
     return intrinsic(micro_tile)
 
 
-class _Tile:
-    """Prints one tile into an LLVM builder."""
+class Printer:
+    """Vector instructions and loops over vectors, for one type of element."""
 
-    def __init__(self, builder, mr, nv, dtype, mode, masked, unit, width, scopes) -> None:
-        self.a_scope, self.b_scope, self.c_scope = scopes
-        self.b, self.mr, self.nv, self.mode = builder, mr, nv, mode
-        self.masked, self.unit, self.width = masked, unit, width
+    def __init__(self, builder, dtype, width) -> None:
+        self.b, self.width = builder, width
         self.scalar = _LLVM[dtype]
         self.vector = ir.VectorType(self.scalar, width)
         self.align = 8 if dtype == "float64" else 4
         self.suffix = f"v{width}f{self.align * 8}"
         self.zero = ir.Constant(self.vector, [0.0] * width)
 
-    # -- pieces -----------------------------------------------------------------------------------------
     def at(self, pointer, *offsets):
         for offset in offsets:
             pointer = self.b.gep(pointer, [offset if isinstance(offset, ir.Value) else I64(offset)])
@@ -92,17 +89,17 @@ class _Tile:
         value = self.b.call(call, [self.b.bitcast(pointer, vector_pointer), I32(self.align), mask, self.zero])
         return marked(self.b, value, scope)
 
-    def store_masked(self, value, pointer, mask):
+    def store_masked(self, value, pointer, scope, mask):
         vector_pointer = self.vector.as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [self.vector, vector_pointer, I32, mask.type])
         call = get_or_insert_function(self.b.module, kind, f"llvm.masked.store.{self.suffix}.p0{self.suffix}")
         stored = self.b.call(call, [value, self.b.bitcast(pointer, vector_pointer), I32(self.align), mask])
-        marked(self.b, stored, self.c_scope)
+        marked(self.b, stored, scope)
 
-    def store(self, value, pointer):
+    def store(self, value, pointer, scope):
         stored = self.b.store(value, self.b.bitcast(pointer, self.vector.as_pointer()))
         stored.align = self.align
-        marked(self.b, stored, self.c_scope)
+        marked(self.b, stored, scope)
 
     def broadcast(self, scalar):
         undef = ir.Constant(self.vector, ir.Undefined)
@@ -121,7 +118,12 @@ class _Tile:
         limit = self.b.shuffle_vector(self.b.insert_element(undef, count, I32(0)), undef, zeros)
         return self.b.icmp_signed("<", ir.Constant(kind, list(range(self.width))), limit)
 
-    # -- the loop nest ----------------------------------------------------------------------------------
+    def all_lanes(self, flag):
+        kind = ir.VectorType(I1, self.width)
+        undef = ir.Constant(kind, ir.Undefined)
+        zeros = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        return self.b.shuffle_vector(self.b.insert_element(undef, flag, I32(0)), undef, zeros)
+
     def nest(self, levels, start, accs, body):
         """Run `body(offsets, accs) -> accs` over the nest. levels: (extent, *strides), outermost first."""
         if not levels:
@@ -151,6 +153,15 @@ class _Tile:
         b.branch(head)
         b.position_at_end(after)
         return carried
+
+
+class _Tile(Printer):
+    """Prints one tile into an LLVM builder."""
+
+    def __init__(self, builder, mr, nv, dtype, mode, masked, unit, width, scopes) -> None:
+        super().__init__(builder, dtype, width)
+        self.a_scope, self.b_scope, self.c_scope = scopes
+        self.mr, self.nv, self.mode, self.masked, self.unit = mr, nv, mode, masked, unit
 
     def row_starts(self, a, moff, rows):
         """Where each row of A begins; rows that do not exist are the last one."""
@@ -202,17 +213,11 @@ class _Tile:
                 with bld.if_else(bld.and_(whole, bld.not_(adding)), likely=True) as (plain, other):
                     with plain:
                         for value, place in zip(row, places, strict=True):
-                            self.store(value, place)
+                            self.store(value, place, self.c_scope)
                     with other:
                         for value, place, mask in zip(row, places, masks, strict=True):
                             old = self.load_masked(place, self.c_scope, bld.and_(mask, self.all_lanes(adding)))
-                            self.store_masked(bld.fadd(value, old), place, mask)
-
-    def all_lanes(self, flag):
-        kind = ir.VectorType(I1, self.width)
-        undef = ir.Constant(kind, ir.Undefined)
-        zeros = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
-        return self.b.shuffle_vector(self.b.insert_element(undef, flag, I32(0)), undef, zeros)
+                            self.store_masked(bld.fadd(value, old), place, self.c_scope, mask)
 
 
 class _Dot(_Tile):

@@ -86,12 +86,25 @@ def divide(w: Writer, index: str, extents: Sequence[str], parts: Sequence[str]) 
 
 
 def small_kernel(
-    name: str, head: str, params: Params, body: Sequence[str], extent: int, chunk: int, node: Node, nbytes: float = 0.0
+    name: str,
+    head: str,
+    params: Params,
+    body: Sequence[str],
+    extent: int,
+    chunk: int,
+    node: Node,
+    nbytes: float = 0.0,
+    imports: Sequence[str] = (),
 ) -> Kernel:
-    """A kernel written out by hand: `body` are the lines of `kernel(args, lo, hi)` after the arguments."""
+    """A kernel written out by hand: `body` are the lines of `kernel(args, lo, hi)` after the arguments.
+
+    imports: lines of the module after the usual import.
+    """
     w = Writer()
     comment(w, head)
     w.line(HEADER)
+    for line in imports:
+        w.line(line)
     w.line()
     w.line()
     with w.block("def kernel(args, lo, hi)"):

@@ -1,0 +1,134 @@
+"""3 x 3 convolutions in Winograd's form: edges, odd channels, epilogues, gradients, vector units, threads, batches."""
+
+import numpy as np
+import pytest
+
+from graphkeras.codegen import flags
+from graphkeras.ir.op import get_op
+from tests.codegen.harness import kernels, run
+
+# images, rows, columns, channels in, channels out, padding
+CASES = {
+    "same": (3, 8, 12, 16, 16, ((1, 1), (1, 1))),
+    "ragged edges": (2, 9, 11, 20, 33, ((1, 1), (1, 1))),
+    "valid": (5, 13, 13, 32, 64, ((0, 0), (0, 0))),
+    "uneven padding": (1, 10, 9, 13, 17, ((2, 0), (0, 1))),
+    "many panels": (1, 12, 12, 70, 130, ((1, 1), (1, 1))),
+    "several blocks": (7, 16, 16, 16, 32, ((1, 1), (1, 1))),
+}
+
+
+def _random(shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def _parts(case):
+    n, h, w, cin, cout, padding = CASES[case]
+    attrs = {"strides": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
+    x, weights = _random((n, h, w, cin)), _random((3, 3, cin, cout), 1)
+    dy = _random((n, h + sum(padding[0]) - 2, w + sum(padding[1]) - 2, cout), 2)
+    return x, weights, dy, attrs
+
+
+def _operands(op, case):
+    x, w, dy, attrs = _parts(case)
+    return {
+        "conv": ((x, w), attrs),
+        "conv_input_grad": ((dy, w), {**attrs, "shape": x.shape}),
+        "conv_kernel_grad": ((x, dy), {**attrs, "shape": w.shape}),
+    }[op]
+
+
+def _check(op, case):
+    arrays, attrs = _operands(op, case)
+
+    def build(b, *nodes):
+        return b.emit(op, *nodes, **attrs)
+
+    (got,) = run(build, *arrays)
+    want = get_op(op).reference(*(a.astype(np.float64) for a in arrays), **attrs)
+    # a sum of n products in order errs by about sqrt(n) units, and this form by three times that
+    np.testing.assert_allclose(got, want, rtol=0, atol=6e-6 * np.abs(want).max())
+    assert any("Winograd" in k.source for k in kernels(build, *arrays))
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+@pytest.mark.parametrize("case", CASES)
+def test_against_float64(op, case):
+    _check(op, case)
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+@pytest.mark.parametrize("case", ["ragged edges", "several blocks"])
+def test_on_avx2(op, case, monkeypatch):
+    monkeypatch.setenv("GRAPHKERAS_CPU", "x86-64-v3")
+    _check(op, case)
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad"])
+def test_epilogue_rides_along(op):
+    (first, w), attrs = _operands(op, "ragged edges")
+    plain = get_op(op).reference(first.astype(np.float64), w.astype(np.float64), **attrs)
+    bias, other = _random(plain.shape[-1:], 3), _random(plain.shape, 4)
+
+    def build(b, first, w, bias, other):
+        return b.mul(b.relu(b.add(b.emit(op, first, w, **attrs), bias)), other)
+
+    want = np.maximum(plain + bias, 0) * other
+    np.testing.assert_allclose(run(build, first, w, bias, other)[0], want, rtol=0, atol=1e-5 * np.abs(want).max())
+    assert [k.name for k in kernels(build, first, w, bias, other)][-1] == op
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_floats_are_computed_in_float32(dtype):
+    from graphkeras.ir.types import numpy_dtype
+
+    x, w, _, attrs = _parts("same")
+    x, w = x.astype(numpy_dtype(dtype)), (w / 12).astype(numpy_dtype(dtype))
+    (got,) = run(lambda b, x, w: b.conv(x, w, **attrs), x, w)
+    want = get_op("conv").reference(x.astype(np.float64), w.astype(np.float64), **attrs)
+    tolerance = {"float16": 1e-3, "bfloat16": 8e-3}[dtype]
+    np.testing.assert_allclose(got.astype(np.float64), want, rtol=tolerance, atol=tolerance)
+
+
+def test_it_can_be_switched_off():
+    x, w, _, attrs = _parts("same")
+    with flags.PASSES("-winograd"):
+        found = kernels(lambda b, x, w: b.conv(x, w, **attrs), x, w)
+    assert [k.name for k in found] == ["conv"] and "Winograd" not in found[0].source
+
+
+def test_another_batch_size_compiles_nothing():
+    def sources(n):
+        x, w, _, attrs = _parts("same")
+        x = np.broadcast_to(x[:1], (n, *x.shape[1:])).copy()
+
+        def build(b, x, w):
+            y = b.conv(x, w, **attrs)
+            more = {"shape": x.shape, **attrs}, {"shape": w.shape, **attrs}
+            return y, b.conv_input_grad(y, w, **more[0]), b.conv_kernel_grad(x, y, **more[1])
+
+        return {k.source for k in kernels(build, x, w)}
+
+    assert sources(1) == sources(3) == sources(64)
+
+
+def test_same_bits_for_any_number_of_threads():
+    from graphkeras.codegen.compile import compile_graph
+    from graphkeras.ir.graph import Builder, Graph
+    from graphkeras.ir.types import type_of
+
+    x, w, _, attrs = _parts("several blocks")
+    b = Builder()
+    inputs = [b.input(type_of(a), n) for a, n in ((x, "x"), (w, "w"))]
+    y = b.conv(*inputs, **attrs)
+    dx = b.conv_input_grad(y, inputs[1], shape=x.shape, **attrs)
+    dw = b.conv_kernel_grad(inputs[0], y, shape=w.shape, **attrs)
+    program = compile_graph(Graph(inputs, [y, dx, dw]))
+    found = []
+    for threads in (1, 2, 3):
+        results = [np.empty(n.shape, np.float32) for n in (y, dx, dw)]
+        program.bind([x, w], results)
+        program.run(1, threads=threads)
+        found.append([r.tobytes() for r in results])
+    assert found[0] == found[1] == found[2]
