@@ -94,7 +94,7 @@ class _device_of:
     """Numba asks the current device for its architecture when it compiles a device function: answer for it."""
 
     def __init__(self, arch: tuple[int, int]) -> None:
-        self._module = importlib.import_module("numba.cuda.dispatcher")
+        self._module: Any = importlib.import_module("numba.cuda.dispatcher")
         self._device = type("Device", (), {"compute_capability": arch})
 
     def __enter__(self) -> None:

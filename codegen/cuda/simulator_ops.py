@@ -109,6 +109,10 @@ def _divided(i: Any, word: Any) -> Any:
     return ((high.astype(I64) + i) & 0xFFFFFFFF) >> shift
 
 
+def _select(c: Any, a: Any, b: Any) -> Any:
+    return np.asarray(np.where(c, a, b))[()]
+
+
 def _scalars() -> dict[str, Any]:
     return {
         "fma": _fma,
@@ -123,7 +127,7 @@ def _scalars() -> dict[str, Any]:
         "min": np.minimum,
         "max": np.maximum,
         "abs": np.abs,
-        "select": lambda c, a, b: np.where(c, a, b)[()],
+        "select": _select,
         "quotient": _quotient,
         "shr_logical": _shr_logical,
         "reduce_add": np.add,
