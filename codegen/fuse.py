@@ -211,6 +211,8 @@ class Fusion:
             return "a column result is complete only after the last row"
         if merged.kind == "row" and self._row_too_long(merged, members):
             return "the row is too long to be walked twice in the cache"
+        if merged.anchor is not None and any(resolve(i) in members for i in merged.anchor.inputs):
+            return "the product reads it, so it has to be complete before"
         groups = template_groups(merged)
         for node in (*old.nodes, *new.nodes):
             for i in () if node is merged.anchor else node.inputs:

@@ -164,6 +164,18 @@ def test_readers_of_a_result_wait_for_its_op() -> None:
     assert not repro.differing(graph, [0.1 * rng.normal(size=i.shape).astype(np.float32) for i in graph.inputs])
 
 
+def test_what_a_product_reads_is_not_computed_after_it() -> None:
+    """x + v / 4 goes into a product, and again into the pointwise work that follows it."""
+    b = Builder()
+    w, x, v = (b.input(TensorType(s, "float32"), n) for s, n in (((3, 3), "w"), ((2, 3), "x"), ((2, 3), "v")))
+    moved = b.add(x, b.mul(v, 0.25))
+    field = b.sub(b.tanh(b.dot_general(moved, w, **PRODUCT)), b.mul(moved, 0.3))
+    error = b.reduce_max(b.abs(b.mul(b.sub(field, v), 0.125)), axes=(0, 1), keepdims=False)
+    graph = Graph([w, x, v], [b.gt(error, 0.05), error, field])
+    rng = np.random.default_rng(0)
+    assert not repro.differing(graph, [rng.normal(size=i.shape).astype(np.float32) for i in graph.inputs])
+
+
 PRODUCT = {"contract": ((1,), (0,)), "batch": ((), ())}
 LOOP = {"carries": 1, "consts": 0, "length": 6, "reverse": False}
 
