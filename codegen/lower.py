@@ -195,14 +195,17 @@ class Lowering:
         self._destinations = {}
         for node, view in zip(graph.inputs, inputs, strict=True):
             self.views[node] = view
+        early = self._hand_on(graph, inputs, destinations)
+        destinations = [None if k in early else d for k, d in enumerate(destinations)]
         groups = Fusion(graph, enabled=self.fuse).run()
         self.groups += groups
         self._place_outputs(graph, groups, destinations)
+        self._place_parts(graph, groups)
         for group in groups:
             self._lower(graph, group)
         results = self._finish(graph, destinations)
         self._destinations = saved
-        return results
+        return [early.get(k, view) for k, view in enumerate(results)]
 
     def _lower(self, graph: Graph, group: Group) -> None:
         group.stored = stored_nodes(graph, group)
@@ -260,6 +263,36 @@ class Lowering:
         return replace(flat, shape=node.shape, strides=contiguous_strides(node.shape))
 
     # -- results -----------------------------------------------------------------------------------
+    def _hand_on(self, graph: Graph, inputs: Sequence[View], destinations: Sequence[View | None]) -> dict[int, View]:
+        """Copy inputs that are outputs as they are before anything overwrites them: output -> its view.
+
+        Only to memory that is no input's: what lies there would be lost.
+        """
+        known, taken = set(graph.inputs), {v.buffer for v in inputs}
+        done: dict[int, View] = {}
+        for k, (node, place) in enumerate(zip(graph.outputs, destinations, strict=True)):
+            if node in known and place is not None and place.buffer not in taken:
+                done[k] = replace(place, shape=node.shape, strides=contiguous_strides(node.shape))
+                self._transfer(self.view(node), done[k])
+        return done
+
+    def _place_parts(self, graph: Graph, groups: Sequence[Group]) -> None:
+        """Operands of a concat that nobody else reads are computed where they belong in the result."""
+        makers = {n: g for g in groups if g.kind == "map" for n in g.nodes}
+        for node in graph.nodes:
+            if node.op != "concat":
+                continue
+            place = self._destinations.get(node)
+            if place is not None and any(place.buffer is self.views[i].buffer for i in graph.inputs):
+                continue  # in place of something that is still read
+            whole = self.output(node)
+            for operand, view in zip(node.inputs, concat_parts(node, whole), strict=True):
+                maker = makers.get(operand)
+                if maker is None or operand in self._destinations or node.inputs.count(operand) > 1:
+                    continue
+                if all(u is node or u in maker.nodes for u in graph.users[operand]) and operand not in graph.outputs:
+                    self._destinations[operand] = view
+
     def _place_outputs(self, graph: Graph, groups: Sequence[Group], destinations: Sequence[View | None]) -> None:
         owner = {n: (position, g) for position, g in enumerate(groups) for n in g.nodes}
         readers = _buffer_readers(graph, groups, self.views)
@@ -294,18 +327,30 @@ class Lowering:
             late.append((view, replace(place, shape=view.shape, strides=contiguous_strides(view.shape))))
             results.append(late[-1][1])
         for source, target in late:
-            if source.is_contiguous and 0 not in source.shape:
-                nbytes = math.prod(source.shape) * source.itemsize
-                self.instructions.append(
-                    Copy(
-                        Ptr(target.buffer, target.offset * target.itemsize),
-                        Ptr(source.buffer, source.offset * source.itemsize),
-                        nbytes,
-                    )
-                )
-            else:
-                self.copy(source, target)
+            self._transfer(source, target)
         return results
+
+    def _transfer(self, source: View, place: View) -> None:
+        """Copy to contiguous memory at `place`."""
+        target = replace(place, shape=source.shape, strides=contiguous_strides(source.shape))
+        if source.is_contiguous and 0 not in source.shape:
+            nbytes = math.prod(source.shape) * source.itemsize
+            to, at = target.offset * target.itemsize, source.offset * source.itemsize
+            self.instructions.append(Copy(Ptr(target.buffer, to), Ptr(source.buffer, at), nbytes))
+        else:
+            self.copy(source, target)
+
+
+def concat_parts(node: Node, whole: View) -> list[View]:
+    """Where the operands of a concat lie in its result."""
+    axis, at = node.attrs["axis"] % len(whole.shape), 0
+    parts = []
+    for operand in node.inputs:
+        shape = operand.shape
+        strides = tuple(0 if n == 1 else s for n, s in zip(shape, whole.strides, strict=True))
+        parts.append(replace(whole, shape=shape, strides=strides, offset=whole.offset + at * whole.strides[axis]))
+        at += shape[axis]
+    return parts
 
 
 def stored_nodes(graph: Graph, group: Group) -> list[Node]:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from graphkeras.codegen.control import Scan, is_plain, lower_body, split_off
 from graphkeras.codegen.cpu.loop_kernel import Share, loop_kernel
 from graphkeras.codegen.cpu.params import SERIAL
-from graphkeras.codegen.cpu.vectors import vectors
+from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.kernel import Buffer, Call, Instruction, Loop, Step, View, Where
 from graphkeras.codegen.lower import Lowering
 from graphkeras.codegen.schedule import is_parallel
+from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.rows import row_axes, with_rows
@@ -29,8 +30,17 @@ COSTLY = 16  # multiplications' worth of an exponential or a division
 
 def lower_by_rows(ctx: Lowering, scan: Scan) -> bool:
     """Lower the scan to one kernel over shares of the rows; False (and nothing emitted) where that is impossible."""
-    cut = _cut(scan)
-    return cut is not None and _lower_cut(ctx, scan, cut)
+    turned, sources = _turned(scan)
+    cut = _cut(turned)
+    if cut is None:
+        return False
+    mark = len(ctx.instructions)
+    for k, source in sources.items():
+        turned.inputs[k] = ctx.copy(source)
+    if _lower_cut(ctx, turned, cut):
+        return True
+    del ctx.instructions[mark:]
+    return False
 
 
 def lower_whole(ctx: Lowering, scan: Scan) -> None:
@@ -41,6 +51,52 @@ def lower_whole(ctx: Lowering, scan: Scan) -> None:
         ctx.instructions.append(Loop(scan.length, rest, scan.steps))
     else:
         ctx.launch(loop_kernel(scan.length, 1, [Share(rest, {})], scan.steps, _known(scan, before), 1))
+
+
+# -- weights in the order in which products read them ---------------------------------------------------
+def _turned(scan: Scan) -> tuple[Scan, dict[int, View]]:
+    """The scan with weights transposed where products read them across their grain, before the loop instead of in it.
+
+    Also the new inputs that are to be filled: position -> the view to copy.
+    """
+    first, last = scan.carries, scan.carries + scan.consts
+    weights = {n: scan.inputs[k] for k, n in enumerate(scan.body.inputs) if first <= k < last}
+    found = {n: n.inputs[1] for n in scan.body.nodes if _across(n, weights)}
+    if not found:
+        return scan, {}
+    b = Builder()
+    table = {n: b.input(n.type, n.attrs["name"]) for n in scan.body.inputs}
+    made = {w: b.input(w.type.with_shape(w.shape[::-1]), "turned") for w in dict.fromkeys(found.values())}
+    for node in scan.body.nodes:
+        if node in found:
+            contract = (node.attrs["contract"][0], (0,))
+            with b.origin(node.origin):
+                left = table[node.inputs[0]]
+                table[node] = b.dot_general(left, made[found[node]], **{**node.attrs, "contract": contract})
+        else:
+            b.copy_into([node], table)
+    inputs = [table[n] for n in scan.body.inputs]
+    body = Graph(
+        [*inputs[:last], *made.values(), *inputs[last:]], [table[n] for n in scan.body.outputs], scan.body.name
+    )
+    views = [replace(weights[w], shape=w.shape[::-1], strides=weights[w].strides[::-1]) for w in made]
+    places = [*scan.inputs[:last], *views, *scan.inputs[last:]]
+    turned = replace(scan, body=body, consts=scan.consts + len(made), inputs=places)
+    return turned, dict(enumerate(views, last))
+
+
+def _across(node: Node, weights: dict[Node, View]) -> bool:
+    """Whether a product of rows with a matrix of weights runs along the matrix's last axis, where its memory does."""
+    if node.op != "dot_general" or node.dtype not in ("float32", "float64") or node.inputs[1] not in weights:
+        return False
+    weight = node.inputs[1]
+    rank = node.inputs[0].type.rank
+    return (
+        weight.type.rank == 2
+        and node.attrs["contract"] == ((rank - 1,), (1,))
+        and weights[weight].strides[1] == 1
+        and min(weight.shape) >= vector_width(node.dtype)
+    )
 
 
 # -- whether and how ------------------------------------------------------------------------------------

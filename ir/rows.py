@@ -147,7 +147,7 @@ class _Search:
             self._ask(node.inputs[0], axis)
         elif node.op == "dot_general":
             self._ask(*_behind(node, axis))
-        elif node.op == "take" and 0 <= (own := axis - node.attrs["axis"] % node.inputs[0].type.rank):
+        elif node.op == "take" and (own := axis - node.attrs["axis"] % node.inputs[0].type.rank) >= 0:
             if own >= node.inputs[1].type.rank:
                 raise _Dependent
             self._ask(node.inputs[1], own)

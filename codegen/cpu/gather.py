@@ -14,7 +14,7 @@ from graphkeras.codegen.cpu.params import Params, rows_per_chunk, small_kernel
 from graphkeras.codegen.cpu.product import widened
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View
-from graphkeras.codegen.lower import Lowering, LoweringError, lowers
+from graphkeras.codegen.lower import Lowering, LoweringError, concat_parts, lowers
 from graphkeras.ir.node import Node
 
 HALF = ("float16", "bfloat16")
@@ -300,18 +300,10 @@ def lower_dynamic_update_slice(ctx: Lowering, group: Group) -> None:
 # -- copies into parts ----------------------------------------------------------------------------------
 @lowers("concat")
 def lower_concat(ctx: Lowering, group: Group) -> None:
-    """Each operand is copied to its part of the result."""
+    """Each operand is copied to its part of the result, unless it was computed there."""
     node = group.anchor
-    y = raw(ctx.output(node), node)
-    axis = node.attrs["axis"] % len(y.shape)
-    step = math.prod(y.shape[axis + 1 :])
-    strides = _strides(y.shape)
-    at = 0
-    for operand in node.inputs:
-        view = raw(ctx.view(operand), node)
-        if math.prod(view.shape):
-            ctx.copy(view, replace(y, shape=view.shape, strides=strides, offset=y.offset + at * step))
-        at += view.shape[axis]
+    for operand, part in zip(node.inputs, concat_parts(node, ctx.output(node)), strict=True):
+        ctx.copy(raw(ctx.view(operand), node), raw(part, node))
 
 
 @lowers("pad")

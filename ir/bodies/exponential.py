@@ -20,20 +20,25 @@ def power_of_two(n: Value, like: str) -> Value:
     return ((n + bias) << shift).bitcast(like)
 
 
+def reduced(x: Value) -> tuple[Value, Value]:
+    """(exp(r) - 1, n) with x = n log(2) + r and |r| <= log(2)/2; n is an integer."""
+    dtype = x.dtype
+    # Adding 1.5 * 2^(mantissa bits) rounds to an integer and leaves that integer in the lowest bits of the pattern.
+    magic, pattern, bits = MAGIC[dtype]
+    shifted = x.fma(1.0 / math.log(2.0), magic)
+    n = shifted - magic
+    r = n.fma(-LN2_LOW[dtype], n.fma(-LN2_HIGH[dtype], x))
+    return horner(r, table(r, "EXP")).fma(r * r, r), shifted.bitcast(bits) - pattern
+
+
 def exp_value(x: Value) -> Value:
-    """x = n log(2) + r with |r| <= log(2)/2; 2^n in two factors reaches overflow and the denormals."""
+    """2^n in two factors reaches overflow and the denormals."""
     dtype = x.dtype
     low, high = LIMITS[dtype]
     clamped = where(x > low, where(x < high, x, high), low)  # NaN becomes `low`, to be put back at the end
-    # Adding 1.5 * 2^(mantissa bits) rounds to an integer and leaves that integer in the lowest bits of the pattern.
-    magic, pattern, bits = MAGIC[dtype]
-    shifted = clamped.fma(1.0 / math.log(2.0), magic)
-    n = shifted - magic
-    r = n.fma(-LN2_LOW[dtype], n.fma(-LN2_HIGH[dtype], clamped))
-    p = horner(r, table(r, "EXP")).fma(r * r, r) + 1.0
-    whole = shifted.bitcast(bits) - pattern
+    p, whole = reduced(clamped)
     half = whole >> 1
-    result = p * power_of_two(half, dtype) * power_of_two(whole - half, dtype)
+    result = (p + 1.0) * power_of_two(half, dtype) * power_of_two(whole - half, dtype)
     return where(x.is_nan(), x, result)
 
 
@@ -167,8 +172,12 @@ def rsqrt(x: Value) -> Value:
 
 
 def sigmoid_value(x: Value) -> Value:
-    e = exp_value(-abs(x))
-    return where(x >= 0.0, 1.0, e) / (e + 1.0)
+    """1 / (1 + exp(-x)); 2^n stays a normal number where the result is one, and NaN passes all comparisons."""
+    high, low = (88.0, -87.0) if x.dtype == "float32" else (709.0, -708.0)
+    u = -x
+    u = where(u > high, high, u)
+    p, n = reduced(where(u < low, low, u))
+    return where(x < -high, 0.0, 1.0 / ((p + 1.0).fma(power_of_two(n, x.dtype), 1.0)))
 
 
 @body
@@ -183,11 +192,14 @@ def softplus(x: Value) -> Value:
 
 @body
 def tanh(x: Value) -> Value:
-    a = abs(x)
-    z = x * x
-    small = (horner(z, table(z, "TANH")) * z).fma(x, x)
-    large = (1.0 - 2.0 / (exp_value(a + a) + 1.0)).flip_sign(x)
-    return where(a < 0.625, small, where(x.is_nan(), x, large))
+    """z / (z + 2) with z = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), exact to the last bits near zero, too."""
+    u = abs(x)
+    u = u + u
+    end = 30.0 if x.dtype == "float32" else 60.0
+    p, n = reduced(where(u > end, end, u))
+    scale = power_of_two(n, x.dtype)
+    z = p.fma(scale, scale - 1.0)
+    return (z / (z + 2.0)).flip_sign(x)
 
 
 def sinh_cosh(x: Value) -> tuple[Value, Value]:

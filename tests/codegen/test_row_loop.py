@@ -69,10 +69,13 @@ def scan_graph(body: Body, rows: int, length: int, reverse: bool = False, dtype:
 
 def arrays_for(graph: Graph) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    return [
-        rng.integers(0, 2, n.shape).astype(bool) if n.dtype == "bool" else rng.normal(scale=0.2, size=n.shape).astype(n.dtype)
-        for n in graph.inputs
-    ]
+
+    def array(node: Node) -> np.ndarray:
+        if node.dtype == "bool":
+            return rng.integers(0, 2, node.shape).astype(bool)
+        return rng.normal(scale=0.2, size=node.shape).astype(node.dtype)
+
+    return [array(n) for n in graph.inputs]
 
 
 def results(program: Program, graph: Graph, arrays: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
@@ -158,3 +161,26 @@ def test_what_is_the_same_in_all_steps_is_computed_once() -> None:
     check(graph, program, 2e-5)
     inside = {n.op for p in loops(program)[0].kernel.parts for n in p.nodes if n.shape == (UNITS, 4 * UNITS)}
     assert not inside
+
+
+def inside(program: Program) -> list[str]:
+    """Names of the kernels of the one loop."""
+    (call,) = loops(program)
+    return [p.name.split("_")[0] for p in call.kernel.parts]
+
+
+def test_nothing_is_copied_from_step_to_step() -> None:
+    """States are written in place, parts of a concat where they belong, old states handed on before that."""
+
+    def keeping(b: Builder, h: Node, c: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
+        return [*lstm(b, h, c, w, x, mask)[:2], h, c]
+
+    assert set(inside(compile_graph(scan_graph(keeping, 32, 40)))) == {"dot", "map"}
+    assert set(inside(compile_graph(scan_graph(backwards, 32, 40)))) == {"dot", "map"}
+
+
+def test_weights_are_turned_before_the_loop() -> None:
+    graph = scan_graph(backwards, 32, 40)
+    assert [i.kernel.name for i in compile_graph(graph).instructions if isinstance(i, Call)].count("copy") == 3
+    product = next(p for p in loops(compile_graph(graph))[0].kernel.parts if p.name.startswith("dot"))
+    assert "broadcast" in product.source  # not sums along the memory of both operands
