@@ -10,7 +10,8 @@ import sys
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
-SLOW = {"gan", "own_training", "text", "transfer"}  # half a minute each while no kernel is cached: `make test-long`
+# Half a minute each while no kernel is cached: `make test-long`.
+SLOW = {"contrastive", "gan", "own_training", "text", "transfer", "wgan_gp"}
 SCRIPTS = [p for p in sorted(EXAMPLES.glob("*.py")) if p.stem not in SLOW or "GRAPHKERAS_LONG_TESTS" in os.environ]
 
 
