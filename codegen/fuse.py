@@ -26,7 +26,7 @@ from graphkeras.ir.op import Kind, get_op
 if TYPE_CHECKING:
     from graphkeras.codegen.body import Body
 
-FREE_VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse", "stop_gradient"})
+FREE_VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse", "stop_gradient", "barrier"})
 NO_KERNEL = frozenset({"input", "const", "iota", "item"})
 MAX_OPERANDS = 24
 MAX_NODES = 96
@@ -89,7 +89,7 @@ class Fusion:
 
     # -- placing -----------------------------------------------------------------------------------
     def _waits(self, node: Node) -> bool:
-        users = self.graph.users[node]
+        users = readers(self.graph, node)
         if len(users) != 1 or node in self.outputs or node.type.size <= 1:
             return False
         if users[0].op in FREE_VIEWS:  # stop_gradient is pointwise, but no kernel computes it
@@ -155,11 +155,11 @@ class Fusion:
         found: dict[Group, None] = {}
         for node in group.nodes:
             for i in node.inputs:
-                base = resolve(i)
-                if base.op == "item":
-                    base = base.inputs[0]
-                if base not in members and base in self.owner:
-                    found[self.owner[base]] = None
+                for base in (resolve(i), *waits_for(i)):
+                    if base.op == "item":
+                        base = base.inputs[0]
+                    if base not in members and base in self.owner:
+                        found[self.owner[base]] = None
         return list(found)
 
     # -- legality ----------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ class Fusion:
                 if resolve(i) not in members and scalar_value(i) is None:
                     found.add(i)
         for node in members:
-            if node in self.outputs or any(u not in members for u in self.graph.users[node]):
+            if node in self.outputs or any(u not in members for u in readers(self.graph, node)):
                 found.add(node)
         return found
 
@@ -372,6 +372,21 @@ def resolve(node: Node) -> Node:
     while node.op in FREE_VIEWS:
         node = node.inputs[0]
     return node
+
+
+def waits_for(node: Node) -> list[Node]:
+    """The nodes that barriers in a chain of free views name: what reads the chain runs after them."""
+    found = []
+    while node.op in FREE_VIEWS:
+        if node.op == "barrier":
+            found.append(resolve(node.inputs[1]))
+        node = node.inputs[0]
+    return found
+
+
+def readers(graph: Graph, node: Node) -> list[Node]:
+    """The nodes that read a value: not the barriers that only name it."""
+    return [u for u in graph.users[node] if u.op != "barrier" or u.inputs[0] is node]
 
 
 def assumed_view(node: Node) -> View | None:

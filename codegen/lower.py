@@ -21,6 +21,7 @@ from graphkeras.codegen.fuse import (
     Group,
     epilogue_groups,
     plain_groups,
+    readers,
     resolve,
     result_strides,
     row_strides,
@@ -357,14 +358,16 @@ def stored_nodes(graph: Graph, group: Group) -> list[Node]:
     """Members whose value somebody outside the kernel reads."""
     members = set(group.nodes)
     outputs = set(graph.outputs)
-    return [n for n in group.nodes if n in outputs or any(_escapes(graph, u, members, outputs) for u in graph.users[n])]
+    return [
+        n for n in group.nodes if n in outputs or any(_escapes(graph, u, members, outputs) for u in readers(graph, n))
+    ]
 
 
 def _escapes(graph: Graph, user: Node, members: set[Node], outputs: set[Node]) -> bool:
     if user in members:
         return False
     if user.op in FREE_VIEWS:
-        return user in outputs or any(_escapes(graph, u, members, outputs) for u in graph.users[user])
+        return user in outputs or any(_escapes(graph, u, members, outputs) for u in readers(graph, user))
     return True
 
 

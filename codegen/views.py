@@ -84,7 +84,7 @@ def apply_view(node: Node, view: View) -> View | None:
         offset = view.offset + sum(view.strides[a] * (view.shape[a] - 1) for a in axes if view.shape[a])
         strides = tuple(-s if i in axes else s for i, s in enumerate(view.strides))
         return replace(view, strides=strides, offset=offset)
-    if node.op in ("stop_gradient", "identity"):
+    if node.op in ("stop_gradient", "barrier"):
         return view
     return None
 

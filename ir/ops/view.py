@@ -40,6 +40,22 @@ register(
 )
 
 
+# -- barrier ---------------------------------------------------------------------------------------
+register(
+    Op(
+        "barrier",
+        Kind.VIEW,
+        lambda x, after: x,
+        lambda x, after: x,
+        lambda b, ct, node: [ct, None],
+        samples=(Sample(((2, 3), (4,))),),
+        doc="x, not before `after` is known: keeps a second computation of a value apart from the first one "
+        "(passes/recompute.py) and costs nothing.",
+        extra=EXTRA,
+    )
+)
+
+
 # -- transpose -------------------------------------------------------------------------------------
 def _transpose_infer(x: TensorType, *, perm: Ints) -> TensorType:
     if sorted(perm) != list(range(x.rank)):

@@ -18,6 +18,7 @@ from graphkeras.ir.passes.folding import folding_rules
 from graphkeras.ir.passes.joins import join_reductions
 from graphkeras.ir.passes.layout import LAYOUT, choose_orders
 from graphkeras.ir.passes.loops import merge_loops, prune_loops
+from graphkeras.ir.passes.recompute import recompute
 from graphkeras.ir.passes.rewrite import Rule, all_rules, rebuild, rewrite
 from graphkeras.ir.verify import verify
 
@@ -60,11 +61,13 @@ DOCS = {
     "fold": "what depends on constants only is computed once",
     "stabilise": "log of softmax or sigmoid in the form that does not overflow",
     "layout": "one order of axes in memory for values that belong together; products take transposes in",
+    "recompute": "what the backward pass reads of the forward pass is kept or computed again, by a minimum cut",
     "join": "a reduction of a reduction becomes one",
     "decompose": "composites become primitives (cannot be switched off)",
 }
 """What each stage does, in one line."""
-PLAIN = frozenset({"loops", "join", "decompose"})  # stages that are functions of the whole graph, not sets of rules
+PLAIN = frozenset({"loops", "join", "decompose", "recompute"})
+"""Stages that are functions of the whole graph, not sets of rules."""
 
 STAGES = (
     "canonicalise",
@@ -78,6 +81,7 @@ STAGES = (
     "fold",
     "algebra",
     "canonicalise",
+    "recompute",
 )
 
 
@@ -120,7 +124,7 @@ def optimise(
 
     def body(inner: Graph) -> Graph:
         report = None if after is None else lambda stage, made: after(f"{inner.name}: {stage}", made)
-        return optimise(inner, claimed, off=off, on_fire=on_fire, after=report, check=check)
+        return optimise(inner, claimed, off={*off, "recompute"}, on_fire=on_fire, after=report, check=check)
 
     if check:
         verify(graph, stage="tracing")
@@ -132,6 +136,8 @@ def optimise(
             graph = done(name, decompose(graph, claimed))
         elif name == "join" and name not in off:
             graph = done(name, join_reductions(graph))
+        elif name == "recompute" and name not in off:
+            graph = done(name, recompute(graph))
         elif name not in off:
             if name == "layout":
                 graph = choose_orders(graph)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graphkeras as keras
+from graphkeras.backend import executor
 from graphkeras.codegen import flags
 from graphkeras.trainers.step import trace_step
 
@@ -65,11 +66,13 @@ def test_copies_in_a_train_step(make: Any, most: int) -> None:
     step, _ = train_step(*make())
     with flags.PASSES("-layout"):
         keras.backend.clear_session()
+        executor.cache.clear()  # it knows no switches
         keras.utils.set_random_seed(0)
         plain, _ = train_step(*make())
     assert len(copies(step)) <= most, copies(step)
-    assert sum(copies(step)) <= sum(copies(plain))
-    assert len(step.executable.program.kernels) <= len(plain.executable.program.kernels) + 4
+    ours, without = (p.executable.program.kernels for p in (step, plain))
+    assert sum(k.nbytes for k in ours) <= 1.05 * sum(k.nbytes for k in without)
+    assert len(ours) <= len(without) + 4
 
 
 def test_channels_first_trains_as_channels_last_does() -> None:

@@ -1,0 +1,199 @@
+"""Recompute or store: what the backward pass reads of the forward pass is kept, or computed again from what is kept.
+
+A value that is computed early (in the forward pass) and read late (in the backward pass) lies in memory through the
+turning point of the step, where memory is at its peak. Chains of cheap pointwise ops need not: a minimum cut through
+the graph of early values decides which are kept, at a price of their bytes, and which are computed again inside the
+kernels that read them, at a price of their arithmetic. What is computed again reads the kept values through `barrier`,
+which says not before which value of the backward pass that is: so it neither merges with the first computation nor
+moves back to it. Bits do not change: the same ops run on the same numbers.
+
+Early and late: the level of a value is the longest chain of ops with kernels of their own (products, reductions ...)
+that leads to it; late is what depends on a value of the level at which the forward pass ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphkeras.ir.graph import Builder, Graph, reachable
+from graphkeras.ir.node import Node, scalar_value
+from graphkeras.ir.op import Kind, get_op
+
+CHEAP = frozenset(
+    "add sub mul neg abs maximum minimum select cast relu eq ne lt le gt ge and or not xor sign floor ceil round "
+    "isnan isinf isfinite shl shr stop_gradient".split()
+)
+MODERATE = frozenset("div sqrt rsqrt rem mod floor_div".split())
+PRICES = (0.2, 1.0, 8.0)
+"""Of one cheap, moderate or other (exp, erf, tanh ...) op for one element, in bytes that are as dear to keep."""
+VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse"})
+SMALL = 4096  # bytes: what is smaller is kept
+WORTH = 1 << 20  # bytes that might go; below, the search for the cut costs more than it brings
+Cut = frozenset[Node]
+
+
+def recompute(graph: Graph) -> Graph:
+    """The graph with cheap chains computed again where that saves memory; graphs without a backward pass stay."""
+    passes = _Passes(graph)
+    if not passes.crossing:
+        return graph
+    chosen = _cut(passes)
+    return _rebuild(passes, chosen) if chosen else graph
+
+
+class _Passes:
+    """Which values are early and late, and what of the early ones may be computed again.
+
+    crossing: early values that late ones read. free: early values that may be computed again.
+    anchor[n]: for late n, the youngest value with a kernel of its own that n is computed from without another kernel.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.late: set[Node] = set()
+        self.anchor: dict[Node, Node] = {}
+        self.crossing: dict[Node, list[Node]] = {}
+        backward = [n for n in graph.nodes if n.origin.phase == "backward"]
+        if not backward:
+            return
+        level = _levels(graph)
+        end = max((level[n] for n in reachable(backward) if n.origin.phase == "forward"), default=0)
+        if end == 0:
+            return
+        for node in graph.nodes:
+            if max((level[i] for i in node.inputs), default=0) >= end and node.origin.phase != "forward":
+                self.late.add(node)
+        for node in graph.nodes:
+            if level[node] >= end:
+                self.anchor[node] = self._anchor(node)
+        for node in graph.nodes:
+            for i in dict.fromkeys(node.inputs) if node in self.late else ():
+                if i not in self.late and i not in self.anchor:
+                    self.crossing.setdefault(i, []).append(node)
+        self.free = {n for n in graph.nodes if n not in self.late and n not in self.anchor and self._is_free(n)}
+        for node in reversed(graph.nodes):  # a view that is kept is the memory that it looks at
+            if node.op in VIEWS and node in self.crossing and node not in self.free:
+                self.free.discard(node.inputs[0])
+                self.crossing.setdefault(node.inputs[0], [])
+
+    def _anchor(self, node: Node) -> Node:
+        if not _is_cheap_kind(node):
+            return node
+        return max((self.anchor[i] for i in node.inputs if i in self.anchor), key=lambda n: n.id, default=node)
+
+    def _is_free(self, node: Node) -> bool:
+        """Whether every reader could compute the value in its own kernel: pointwise, of the readers' shape."""
+        if not _is_cheap_kind(node) or node.type.nbytes < SMALL or not node.inputs:
+            return False
+        shape = _squeezed(node)
+        if node.op in VIEWS and _squeezed(node.inputs[0]) != shape:
+            return scalar_value(node) is not None
+        return all(self._can_hold(user, shape) for user in self.graph.users[node] if user in self.late or _wants(user))
+
+    def _can_hold(self, user: Node, shape: tuple[int, ...]) -> bool:
+        if user.origin.phase == "update":
+            return False
+        kind = get_op(user.op).kind
+        if kind is Kind.REDUCE:
+            return True
+        if user not in self.late and not _is_cheap_kind(user):
+            return True  # an early kernel reads the first computation
+        return _is_cheap_kind(user) and _squeezed(user) == shape and user.op not in ("transpose", "reverse")
+
+
+def _wants(user: Node) -> bool:
+    """Whether an early reader might be computed again itself."""
+    return _is_cheap_kind(user)
+
+
+def _is_cheap_kind(node: Node) -> bool:
+    return not isinstance(node.type, tuple) and (node.op in VIEWS or get_op(node.op).kind is Kind.POINTWISE)
+
+
+def _squeezed(node: Node) -> tuple[int, ...]:
+    return tuple(n for n in node.shape if n != 1)
+
+
+def _levels(graph: Graph) -> dict[Node, int]:
+    level: dict[Node, int] = {}
+    for node in graph.nodes:
+        below = max((level[i] for i in node.inputs), default=0)
+        level[node] = below + bool(node.inputs and not _is_cheap_kind(node) and node.op != "item")
+    return level
+
+
+def _price(node: Node) -> float:
+    """Of computing a value again, in bytes."""
+    if node.op in VIEWS:
+        return 0.0
+    return node.type.size * PRICES[0 if node.op in CHEAP else 1 if node.op in MODERATE else 2]
+
+
+def _cut(passes: _Passes) -> Cut:
+    """The values to compute again: those on the late side of a minimum cut."""
+    needed = [n for n in passes.crossing if n in passes.free]
+    if sum(n.type.nbytes for n in needed if n.op not in VIEWS) < WORTH:
+        return frozenset()
+    region: set[Node] = set()  # free values that late readers are computed from through free values
+    stack = list(needed)
+    while stack:
+        node = stack.pop()
+        if node not in region:
+            region.add(node)
+            stack.extend(i for i in node.inputs if i in passes.free)
+    import networkx
+    from networkx.algorithms.flow import shortest_augmenting_path
+
+    network = networkx.DiGraph()
+    for node in sorted(region, key=lambda n: n.id):
+        network.add_edge("early", (node, 0), capacity=_price(node))
+        if node.op not in VIEWS:
+            network.add_edge((node, 0), (node, 1), capacity=float(node.type.nbytes))
+        else:
+            network.add_edge((node, 0), (node, 1))  # memory is that of what it looks at
+        for i in dict.fromkeys(node.inputs):
+            if i in region:
+                network.add_edge((i, 1), (node, 0))
+            elif scalar_value(i) is None and i.op != "iota":
+                kept = i.op in ("input", "const") or _stays(passes, i)
+                network.add_edge("early", (i, 1), capacity=0.0 if kept else float(i.type.nbytes))
+                network.add_edge((i, 1), (node, 0))
+    for node in needed:
+        network.add_edge((node, 1), "late")
+    if "late" not in network:
+        return frozenset()
+    _, (_, late) = networkx.minimum_cut(network, "early", "late", flow_func=shortest_augmenting_path)
+    return frozenset(n for n in region if (n, 0) in late)
+
+
+def _stays(passes: _Passes, node: Node) -> bool:
+    """Whether a value is kept whatever the cut says: a late reader takes it as it is."""
+    return node in passes.crossing
+
+
+def _rebuild(passes: _Passes, chosen: Cut) -> Graph:
+    """The graph in which late readers of chosen values compute them again."""
+    b = Builder()
+    table: dict[Node, Node] = {}
+    made: dict[tuple[Node, Node], Node] = {}
+
+    def kept(node: Node, after: Node) -> Node:
+        return table[node] if scalar_value(node) is not None else b.barrier(table[node], table[after])
+
+    def again(node: Node, after: Node) -> Node:
+        if node not in chosen:
+            return kept(node, after)
+        if (node, after) not in made:
+            inputs = [again(i, after) for i in node.inputs]
+            with b.origin(node.origin._replace(phase="backward")):
+                made[node, after] = b.emit(node.op, *inputs, **node.attrs)
+        return made[node, after]
+
+    for node in passes.graph.nodes:
+        with b.origin(node.origin):
+            inputs: Sequence[Node] = [
+                again(i, passes.anchor[node]) if i in chosen and node in passes.late else table[i] for i in node.inputs
+            ]
+            table[node] = b.copy_node(node, inputs)
+    graph = passes.graph
+    return Graph([table[i] for i in graph.inputs], [table[o] for o in graph.outputs], graph.name)
