@@ -93,6 +93,7 @@ class LayerNormalization(ConfiguredLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = [input_shape[a] for a in sorted_axes(self.axis, input_shape)]
+        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]  # so Keras's files say it
         scale, center = self.scale or self.rms_scaling, self.center and not self.rms_scaling
         self.gamma = self.add_parameter("gamma", shape, autocast=False) if scale else None
         self.beta = self.add_parameter("beta", shape, autocast=False) if center else None
@@ -249,6 +250,7 @@ class RMSNormalization(ConfiguredLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = tuple(input_shape[a] for a in sorted_axes(self.axis, input_shape))
+        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
         self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
