@@ -17,7 +17,7 @@ constants, arrive in `args`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphkeras.codegen.cpu.handler import CpuHandler
@@ -28,7 +28,7 @@ from graphkeras.ir.node import Node, scalar_value
 from graphkeras.ir.op import get_op
 from graphkeras.ir.types import is_float
 
-LITERALS = (0.0, 1.0, -1.0, 2.0, 0.5)
+LITERALS = (0.0, 1.0, -1.0)  # not 2 and 0.5: a batch size and its inverse may have any other value
 
 
 @dataclass
@@ -83,6 +83,10 @@ class Body:
     @property
     def writes(self) -> tuple[Buffer, ...]:
         return tuple(dict.fromkeys(s.view.buffer for s in self._stores.values()))
+
+    def writes_of(self, nodes: Iterable[Node]) -> tuple[Buffer, ...]:
+        """Where some of the results go."""
+        return tuple(dict.fromkeys(self._stores[n].view.buffer for n in nodes if n in self._stores))
 
     @property
     def traffic(self) -> float:

@@ -238,7 +238,7 @@ class Fusion:
             for n, level in members.items()
             if level == "full" or n in merged.reduces
         )
-        return again and (length > MAX_ROW or (rows < 4 and length * rows > 4096))
+        return again and (length > MAX_ROW or (rows == 1 and length > 4096))
 
     def _operand_fits(self, node: Node, user: Node, group: Group, groups: Sequence[Sequence[int]]) -> bool:
         if scalar_value(node) is not None:

@@ -46,22 +46,27 @@ from graphkeras.ir.node import Node, scalar_value
 from graphkeras.ir.types import numpy_dtype
 
 Emitter = Callable[["Lowering", Group], None]
+Refusal = Callable[[Node], str | None]
 _EMITTERS: dict[tuple[str, str], Emitter] = {}
+_REFUSALS: dict[tuple[str, str], Refusal] = {}
 
 
 class LoweringError(NotImplementedError):
     """A graph holds an op that the native code generator does not know; the message names op and layer."""
 
 
-def lowers(*ops: str, target: str = "cpu") -> Callable[[Emitter], Emitter]:
+def lowers(*ops: str, target: str = "cpu", refuses: Refusal | None = None) -> Callable[[Emitter], Emitter]:
     """Register the emitter of template ops (or of the group kinds "map", "row", "column").
 
     target: name of the Target whose kernels it makes, "any" for what only makes instructions (control flow).
+    refuses: of composites; why a node should rather be taken apart into primitives, or None.
     """
 
     def decorate(fn: Emitter) -> Emitter:
         for op in ops:
             _EMITTERS[target, op] = fn
+            if refuses is not None:
+                _REFUSALS[target, op] = refuses
         return fn
 
     return decorate
@@ -71,6 +76,12 @@ def emitter_of(name: str, target: Target = CPU) -> Emitter | None:
     if (target.name, name) not in _EMITTERS:
         target.load_templates()  # importing them registers them
     return _EMITTERS.get((target.name, name)) or _EMITTERS.get(("any", name))
+
+
+def refusal_of(node: Node, target: Target = CPU) -> str | None:
+    """Why the template of a composite does not take this node, or None."""
+    refuses = _REFUSALS.get((target.name, node.op))
+    return refuses(node) if refuses is not None else None
 
 
 def can_lower(graph: Graph, target: Target = CPU) -> Node | None:
@@ -109,6 +120,7 @@ class Lowering:
         self.status = Buffer(32, Where.CONST, data=np.zeros(4, np.int64), label="status")
         self._destinations: dict[Node, View] = {}
         self._consts: dict[Any, Buffer] = {}
+        self._features: set[int] = set()  # extents of weights
 
     # -- for emitters ------------------------------------------------------------------------------
     def view(self, node: Node) -> View:
@@ -170,6 +182,13 @@ class Lowering:
     def array_view(self, array: np.ndarray) -> View:
         return View(self.const(array), array.dtype.name, tuple(array.shape), contiguous_strides(array.shape))
 
+    def is_feature(self, extent: int) -> bool:
+        """Whether an extent is one of the model's (channels, classes, units) rather than of the data.
+
+        A kernel may print such a number; a batch size or a sequence length in a source is a compile for each of them.
+        """
+        return extent in self._features
+
     def launch(self, kernel: Kernel) -> None:
         self.instructions.append(Call(kernel))
 
@@ -196,6 +215,7 @@ class Lowering:
         self._destinations = {}
         for node, view in zip(graph.inputs, inputs, strict=True):
             self.views[node] = view
+        self._features |= weight_extents(graph)
         early = self._hand_on(graph, inputs, destinations)
         destinations = [None if k in early else d for k, d in enumerate(destinations)]
         groups = Fusion(graph, enabled=self.fuse).run()
@@ -352,6 +372,17 @@ def concat_parts(node: Node, whole: View) -> list[View]:
         parts.append(replace(whole, shape=shape, strides=strides, offset=whole.offset + at * whole.strides[axis]))
         at += shape[axis]
     return parts
+
+
+def weight_extents(graph: Graph) -> set[int]:
+    """Extents of the graph's inputs that are right-hand operands of products and convolutions."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        if node.op in ("dot_general", "conv", "conv_input_grad"):
+            base = resolve(node.inputs[1])
+            if base.op == "input":
+                found.update(base.shape)
+    return found
 
 
 def stored_nodes(graph: Graph, group: Group) -> list[Node]:

@@ -4,6 +4,10 @@ C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j], where b, i and k may each be
 items of `chunk` rows by one panel of columns (nv vectors). An item walks k in blocks that fit the caches and the rows
 in tiles of mr; B's panel is copied to private memory first where many rows use it or where it is not contiguous along
 the columns. Both operands contiguous along k (gradients of inputs, q k^T): tiles of dot products, nothing is moved.
+
+The batch is a row of some products and the depth of others, so one source serves all sizes: whether the panel is
+copied, how long the blocks of k are and into how many parts the depth is cut are arguments. The source follows the
+columns (features, as a rule), the strides, and whether there is one row or several.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, divide, items_per_chunk
-from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, widened
+from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, sum_runs, widened
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -22,6 +26,7 @@ from graphkeras.codegen.lower import Lowering, lowers
 from graphkeras.codegen.writer import Writer
 
 KBLOCK = 1024
+DOT_ROWS, DOT_DEPTH = 256, 512  # tiles of dot products pay for fewer rows, or for a longer depth
 
 
 def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
@@ -62,19 +67,34 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
 
 
 def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: View, b: View) -> None:
-    """One launch with the epilogue on the finished tiles; or, split along the depth, partial sums and a second one."""
+    """One launch with the epilogue on the finished tiles; or, split along the depth, partial sums and a second one.
+
+    Where another size of the same problem would split, its kernels come along (they are few and small).
+    """
     parts = _splits(p, shape)
-    if parts > 1:
-        kblock = -(-p.k // parts)
-        partial = ctx.new((-(-p.k // kblock), p.batches, p.m, p.n), p.dtype, "partial sums")
-        printer = _Printer(p, replace(shape, kblock=kblock, packed=False, masked=shape.masked_in_place(p)), a, b)
-        printer.parts = partial.shape[0]
-        ctx.launch(printer.kernel(group, None, partial))
-        ctx.launch(sum_kernel(group, partial, p))
-        return
     direct = group.nodes == [group.anchor] and group.anchor.dtype == p.dtype
+    partial = ctx.new((max(parts, 1), p.batches, p.m, p.n), p.dtype, "partial sums")
+    if parts == 0:
+        summed = None
+    elif direct:
+        flat = replace(partial, shape=(partial.shape[0], math.prod(partial.shape[1:])))
+        summed = sum_runs(group, flat, ctx.output(group.anchor))
+    else:
+        summed = sum_kernel(group, partial, p)
+    if parts > 1:
+        assert summed is not None
+        ctx.launch(_Printer(p, shape, a, b, parts, splits=True).kernel(group, None, partial))
+        ctx.launch(summed)
+        return
     body, place = (None, ctx.output(group.anchor)) if direct else (group.epilogue, None)
-    ctx.launch(_Printer(p, shape, a, b).kernel(group, body, place))
+    kernel = _Printer(p, shape, a, b, splits=parts > 0 and direct).kernel(group, body, place)
+    companions = [] if summed is None else [summed]
+    if summed is not None and not direct:
+        companions.append(_Printer(p, shape, a, b, splits=True).kernel(group, None, partial))
+    if (other := Shape.other(p)) is not None:
+        companions.append(_Printer(p, other, a, b).kernel(group, body, place))
+    kernel.companions = tuple(k.source for k in companions)
+    ctx.launch(kernel)
 
 
 def _free(view: View, *used: Axis) -> list[int]:
@@ -102,59 +122,76 @@ def _trailing(a: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) ->
 # -- shape of the work ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Shape:
-    """How a product is cut: tile mr x nv in `mode`, `chunk` rows per item, k blocks, whether B's panel is copied."""
+    """How a product is cut.
+
+    mode, mr, nv: the tile. pack: "always", "never", or "asked": the source can copy B's panel, an argument says whether
+    it does (`packed`). masked: B's last panel ends before the tile does. chunk: rows of an item. kblock: length of k
+    blocks, 0 where there are none.
+    """
 
     mode: str
     mr: int
     nv: int
-    chunk: int
-    kblock: int
+    pack: str
     packed: bool
     masked: bool
-    unit: bool = False
+    chunk: int
+    kblock: int
 
     @classmethod
     def of(cls, p: Product) -> Shape:
+        dot, either = _along_depth(p)
+        return cls.dot(p) if dot and not (either and p.m > DOT_ROWS) else cls.broadcast(p)
+
+    @classmethod
+    def other(cls, p: Product) -> Shape | None:
+        """The form that the same product takes with many more or fewer rows, or None: it has one form."""
+        if not _along_depth(p)[1]:
+            return None
+        return cls.dot(p) if p.m > DOT_ROWS else cls.broadcast(p)
+
+    @classmethod
+    def dot(cls, p: Product) -> Shape:
+        mr, nc = _dot_tile(p.m, p.n, vectors().registers == 32)
+        return cls("dot", mr, nc, "never", False, False, _rows_per_item(p, mr, -(-p.n // nc)), 0)
+
+    @classmethod
+    def broadcast(cls, p: Product) -> Shape:
         width = vector_width(p.dtype)
         m, n, k = p.m, p.n, p.k
-        along_columns = p.along_columns
-        along_depth = bool(p.depth) and p.depth[-1][1] == 1 and p.depth[-1][2] == 1
-        long = bool(p.depth) and p.depth[-1][0] >= (1 if n == 1 else 6) * width
-        if (
-            along_depth
-            and long
-            and vectors().masks
-            and (not along_columns or n == 1)
-            and (n == 1 or m <= 256 or k >= 512)
-        ):
-            wide = vectors().registers == 32
-            mr, nc = _dot_tile(m, n, wide)
-            return cls("dot", mr, nc, _rows_per_item(p, mr, -(-n // nc)), 1 << 40, False, False)
         mr, nv = register_tile(m, -(-n // width))
         panel = width * nv
-        packed = not along_columns or m >= (16 if n > 1024 else 64) or (n % panel != 0 and not vectors().masks)
-        chunk = _rows_per_item(p, mr, -(-n // panel))
-        kblock = KBLOCK if k > KBLOCK * 3 // 2 and len(p.depth) <= 1 else 1 << 40
-        if packed and len(p.depth) > 1 and k > 4 * KBLOCK:
-            packed = not along_columns
-        return cls("broadcast", mr, nv, chunk, kblock, packed, not packed and n % panel != 0)
-
-    def masked_in_place(self, p: Product) -> bool:
-        """Whether B, read where it lies, has panels that end before the tile does."""
-        return self.mode != "dot" and p.n % self.columns(p.dtype) != 0
+        uneven = n % panel != 0
+        if not p.along_columns or (uneven and not vectors().masks):
+            pack, packed = "always", True
+        else:
+            pack, packed = "asked", m >= (16 if n > 1024 else 64) and (len(p.depth) <= 1 or k <= 4 * KBLOCK)
+        blocked = len(p.depth) <= 1
+        kblock = (KBLOCK if k > KBLOCK * 3 // 2 else max(k, 1)) if blocked else 0
+        return cls(
+            "broadcast", mr, nv, pack, packed, pack == "asked" and uneven, _rows_per_item(p, mr, -(-n // panel)), kblock
+        )
 
     def columns(self, dtype: str) -> int:
         """Columns of a panel."""
         return self.nv if self.mode == "dot" else self.nv * vector_width(dtype)
 
 
+def _along_depth(p: Product) -> tuple[bool, bool]:
+    """Whether tiles of dot products fit (both operands contiguous along a long depth), and pay for few rows only."""
+    if not p.depth or p.depth[-1][1] != 1 or p.depth[-1][2] != 1 or not vectors().masks:
+        return False, False
+    if p.n == 1:
+        return p.depth[-1][0] >= vector_width(p.dtype), False
+    fits = p.depth[-1][0] >= 6 * vector_width(p.dtype) and not p.along_columns
+    return fits, fits and p.m > 1 and p.k < DOT_DEPTH
+
+
 def _dot_tile(m: int, n: int, wide: bool) -> tuple[int, int]:
     if n == 1:
-        return (8, 1) if m >= 8 else (1, 1)
+        return (8, 1) if m > 1 else (1, 1)
     if m == 1:
         return (1, 8) if n >= 8 else (1, 1)
-    if m <= 2:
-        return 2, 6
     return (4, 6) if wide else (3, 3)
 
 
@@ -169,26 +206,42 @@ def _rows_per_item(p: Product, mr: int, panels: int) -> int:
 
 
 def _splits(p: Product, shape: Shape) -> int:
-    """Parts of the depth that are summed separately: only where few items would have very much depth."""
-    items = p.batches * -(-p.m // shape.chunk) * -(-p.n // shape.columns(p.dtype))
-    if items >= 4 or p.k < 2048 or p.flops < 4 * SERIAL or len(p.depth) != 1 or shape.mode == "dot":
-        return 1
-    if not p.along_columns or not vectors().masks:
+    """Parts of the depth that are summed separately: more than 1 only where few items would have very much depth.
+
+    0: no size of this problem is split: its columns alone make items enough, or its depth is short by nature.
+    """
+    panels = -(-p.n // shape.columns(p.dtype))
+    if shape.pack != "asked" or len(p.depth) != 1 or panels >= 4 or not vectors().masks:
+        return 0
+    if p.k < 2048 and p.m > 1 and p.depth[0][1] == 1:  # along the rows of A: the depth is no batch
+        return 0
+    items = p.batches * -(-p.m // shape.chunk) * panels
+    if items >= 4 or p.k < 2048 or p.flops < 4 * SERIAL:
         return 1
     return min(16, p.k // 512)
 
 
 # -- the kernel -----------------------------------------------------------------------------------------
 class _Printer:
-    """Prints the source of one product kernel."""
+    """Prints the source of one product kernel.
 
-    def __init__(self, p: Product, shape: Shape, a: View, b: View) -> None:
+    splits: the source can do the depth in several parts, whose sums follow one another in C; `parts` says how many.
+    """
+
+    def __init__(self, p: Product, shape: Shape, a: View, b: View, parts: int = 1, splits: bool = False) -> None:
         self.p, self.s, self.a, self.b = p, shape, a, b
         self.columns = shape.columns(p.dtype)
         self.panels = -(-p.n // self.columns)
         self.row_chunks = max(1, -(-p.m // shape.chunk))
-        self.parts = 1
+        self.splits = splits
+        self.k_part = -(-p.k // parts)
+        self.parts = -(-p.k // max(self.k_part, 1)) if parts > 1 else 1
         self.w = Writer()
+
+    @property
+    def tail(self) -> int:
+        """Rows of the tile for the last few rows; 0: none."""
+        return self.s.mr // 2 if self.s.mode != "dot" and self.s.mr > 1 else 0
 
     @property
     def extent(self) -> int:
@@ -232,19 +285,21 @@ class _Printer:
 
     def _head(self, group: Group) -> None:
         w, s = self.w, self.s
-        operand = "B's panel copied" if s.packed else "B read in place"
+        operand = {"always": "B's panel copied", "never": "B read in place", "asked": "B's panel copied where it pays"}
         comment(
             w,
             f"""C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j] ({self.p.dtype}).
             Axes: {len(self.p.batch)} batch, {len(self.p.rows)} row, {len(self.p.depth)} depth.
             An item is `rows_per_item` rows by one panel of {self.columns} columns.
-            Tile: {s.mr} rows x {s.nv} {"columns" if s.mode == "dot" else "vectors"} ({s.mode}), {operand}.""",
+            Tile: {s.mr} rows x {s.nv} {"columns" if s.mode == "dot" else "vectors"} ({s.mode}), {operand[s.pack]}.""",
         )
         w.line(HEADER)
         w.line("from graphkeras.codegen.cpu.micro import tile")
         w.line()
         levels = max(1, len(self.p.depth))
         w.line(f'TILE = tile({s.mr}, {s.nv}, {levels}, "{self.p.dtype}", "{s.mode}", masked={s.masked})')
+        if self.tail:
+            w.line(f'TAIL = tile({self.tail}, {s.nv}, {levels}, "{self.p.dtype}", "{s.mode}", masked={s.masked})')
         w.line()
         w.line()
 
@@ -261,8 +316,11 @@ class _Printer:
         params.scratch("c_rows", s.chunk, "int64")
         if s.mode == "dot":
             params.scratch("b_rows", s.nv, "int64")
-        if s.packed:
-            params.scratch("panel", min(p.k, s.kblock) * self.columns, p.dtype)
+        if s.pack != "never":
+            depth = min(p.k, s.kblock) if s.kblock else p.k
+            params.scratch("panel", depth * self.columns if s.packed else 1, p.dtype)
+        if s.pack == "asked":
+            params.word("packed", s.packed)
         params.ints(m=p.m, n=p.n, row_chunks=self.row_chunks, rows_per_item=s.chunk, panels=self.panels)
         for letter, axes in (("batch", p.batch), ("row", p.rows), ("k", p.depth or [(1, 0, 0)])):
             params.table(f"{letter}_n", [x[0] for x in axes])
@@ -272,10 +330,10 @@ class _Printer:
         (params.literal if step == 1 else params.word)("b_step", step)
         for i, axis in enumerate(p.depth or [(1, 0, 0)]):
             (params.literal if axis[2] == 1 else params.word)(f"k_b{i}", axis[2])
-        if s.kblock < 1 << 40:
-            (params.word if self.parts > 1 else params.literal)("k_block", s.kblock)
-        if self.parts > 1:
-            params.word("batches", p.batches)
+        if s.kblock:
+            params.word("k_block", s.kblock)
+        if self.splits:
+            params.ints(batches=p.batches, k_part=self.k_part)
         return params
 
     def _item(self, direct: bool) -> None:
@@ -290,23 +348,23 @@ class _Printer:
         w.line("b_at = j0 * b_step")
         if self.p.batch:
             names = [f"batch{i}" for i in range(len(self.p.batch))]
-            if self.parts > 1:
+            if self.splits:
                 w.line("in_batch = batch % batches")
-            divide(w, "in_batch" if self.parts > 1 else "batch", [f"batch_n{i}" for i in range(len(names))], names)
+            divide(w, "in_batch" if self.splits else "batch", [f"batch_n{i}" for i in range(len(names))], names)
             for side in "ab":
                 terms = " + ".join(f"{name} * batch_{side}{i}" for i, name in enumerate(names))
                 w.line(f"{side}_at += {terms}")
         self._tables(direct)
-        if self.parts > 1:
-            w.line("k0 = batch // batches * k_block")
-            w.line("depth = min(k_block, k_n0 - k0)")
-            self._tiles("k0", "depth")
-        elif s.kblock < 1 << 40:
-            with w.block("for k0 in range(0, k_n0, k_block)"):
-                w.line("depth = min(k_block, k_n0 - k0)")
-                self._tiles("k0", "depth")
-        else:
+        if not s.kblock:
             self._tiles("0", "k_n0")
+            return
+        if self.splits:
+            w.line("k_first = batch // batches * k_part")
+            w.line("k_end = min(k_first + k_part, k_n0)")
+        first, end = ("k_first", "k_end") if self.splits else ("0", "k_n0")
+        with w.block(f"for k0 in range({first}, max({end}, {first} + 1), k_block)"):
+            w.line(f"depth = min(k_block, {end} - k0)")
+            self._tiles("k0", "depth")
 
     def _tables(self, direct: bool) -> None:
         """Offsets of the item's rows in A and C."""
@@ -325,25 +383,39 @@ class _Printer:
 
     def _tiles(self, k0: str, depth: str) -> None:
         w, s = self.w, self.s
-        a_at, b_at = f"{k0} * k_a0", f"b_at + {k0} * k_b0"
+        w.line(f"b_from = b_at + {k0} * k_b0")
         nest = [(depth if i == 0 else f"k_n{i}", f"k_a{i}", f"k_b{i}") for i in range(max(1, len(self.p.depth)))]
-        if s.packed:
-            self._pack(b_at, depth)
+        operand = "shift(b, b_from)"
+        if s.pack != "never":
+            with w.maybe_block("if packed != 0" if s.pack == "asked" else None):
+                self._pack(depth)
             steps = [" * ".join([str(self.columns), *(n for n, _, _ in nest[i + 1 :])]) for i in range(len(nest))]
+            if s.pack == "asked":
+                operand = f"either(packed != 0, panel, {operand})"
+                steps = [f"select(packed != 0, {new}, {old})" for new, (_, _, old) in zip(steps, nest, strict=True)]
+            else:
+                operand = "panel"
             nest = [(n, sa, step) for (n, sa, _), step in zip(nest, steps, strict=True)]
-        operand = "panel" if s.packed else f"shift(b, {b_at})"
-        words = ", ".join(x for axis in nest for x in axis)
-        columns_table = "b_rows" if s.mode == "dot" else "c_rows"
-        accumulate = "0" if k0 == "0" or self.parts > 1 else k0
+        w.line(f"operand = {operand}")
+        w.line(f"a_here = shift(a, {k0} * k_a0)")
+        w.line(f"nest = ({', '.join(x for axis in nest for x in axis)})")
+        table = "b_rows" if s.mode == "dot" else "c_rows"
+        accumulate = "0" if k0 == "0" else f"{k0} - k_first" if self.splits else k0
+        call = "(a_here, shift(a_rows, i), operand, {}, c, shift(c_rows, i), rows - i, columns, {}, nest)"
+        call = call.format(table, accumulate)
         with w.block(f"for i in range(0, rows, {s.mr})"):
-            w.line(f"TILE(shift(a, {a_at}), shift(a_rows, i), {operand}, {columns_table}, c, shift(c_rows, i),")
-            w.line(f"     rows - i, columns, {accumulate}, ({words}))")
+            if self.tail:
+                with w.block(f"if rows - i > {self.tail}"):
+                    w.line("TILE" + call)
+                with w.block("else"):
+                    w.line("TAIL" + call)
+            else:
+                w.line("TILE" + call)
 
-    def _pack(self, b_at: str, depth: str) -> None:
+    def _pack(self, depth: str) -> None:
         """Copy the panel's part of B to `panel`, row by row of k."""
         w = self.w
         nest = self.p.depth or [(1, 0, 0)]
-        w.line(f"b_from = {b_at}")
         if len(nest) == 2:
             with w.block("for k_outer in range(k_n0)"):
                 w.line("outer = k_outer * k_n1")

@@ -16,7 +16,8 @@ import numpy as np
 
 from graphkeras.codegen.cpu import winograd, winograd_grad
 from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
-from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk, small_kernel
+from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
+from graphkeras.codegen.cpu.product import sum_runs
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -25,7 +26,6 @@ from graphkeras.codegen.writer import Writer
 
 UNIT = 384  # output pixels whose columns of dy stay in the first-level cache
 PARTIAL = 4 << 20  # bytes of all partial sums
-PIECE = 2048  # elements summed at a time
 
 
 @lowers("conv_kernel_grad")
@@ -208,29 +208,3 @@ def _rows_of_tile(rows: int) -> int:
     if vectors().registers != 32:
         return min(4, rows)
     return min((8, 9, 7, 6, 5), key=lambda m: (-(-rows // m) * m, -(-rows // m))) if rows > 4 else max(1, rows)
-
-
-def sum_runs(group: Group, partial: View, output: View) -> Kernel:
-    """Adds the runs' partial sums in their order, in pieces that stay in the first-level cache."""
-    runs, size = partial.shape
-    params = Params()
-    params.source("part", partial)
-    params.target("y", output)
-    params.scratch("total", PIECE, partial.dtype)
-    params.ints(size=size, runs=runs)
-    half = output.dtype in ("float16", "bfloat16")
-    lines = [
-        "for piece in range(lo, hi):",
-        f"    first = piece * {PIECE}",
-        f"    width = min({PIECE}, size - first)",
-        "    for i in range(width):",
-        "        total[i] = part[first + i]",
-        "    for run in range(1, runs):",
-        "        for i in range(width):",
-        "            total[i] += part[run * size + first + i]",
-        "    for i in range(width):",
-        "        y[first + i] = " + (f"float32_to_{output.dtype}(total[i])" if half else "total[i]"),
-    ]
-    head = "Sum of partial results, element by element, in their order. One item is a piece of the result."
-    moved = partial.itemsize * (runs + 1.0) * size
-    return small_kernel("sum_runs", head, params, lines, -(-size // PIECE), 8, group.anchor, moved)

@@ -72,7 +72,7 @@ def lower_take(ctx: Lowering, group: Group) -> None:
         params.source("status", View(ctx.status, "int64", (4,), (1,)))
         params.word("node", node.id)
     params.ints(count=count, extent=extent)
-    (params.literal if inner < 64 else params.word)("inner", inner)
+    (params.literal if inner == 1 else params.word)("inner", inner)
     report = ["    set_status(status, 1, node, int64(indices[item % count]), extent)"] if mode == "check" else []
     missing = [
         "if not inside:",
@@ -111,7 +111,7 @@ def lower_take_along_axis(ctx: Lowering, group: Group) -> None:
     params.target("y", y)
     params.source("status", View(ctx.status, "int64", (4,), (1,)))
     params.ints(node=node.id, count=count, extent=extent)
-    (params.literal if inner < 64 else params.word)("inner", inner)
+    (params.literal if inner == 1 else params.word)("inner", inner)
     body = [
         "for item in range(lo, hi):",
         "    for j in range(inner):",

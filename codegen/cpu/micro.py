@@ -214,10 +214,15 @@ class _Tile(Printer):
                     with plain:
                         for value, place in zip(row, places, strict=True):
                             self.store(value, place, self.c_scope)
-                    with other:
-                        for value, place, mask in zip(row, places, masks, strict=True):
-                            old = self.load_masked(place, self.c_scope, bld.and_(mask, self.all_lanes(adding)))
-                            self.store_masked(bld.fadd(value, old), place, self.c_scope, mask)
+                    with other, bld.if_else(adding, likely=False) as (plus, over):
+                        # no masked load where nothing is added: it would wait for the masked store before it
+                        with plus:
+                            for value, place, mask in zip(row, places, masks, strict=True):
+                                old = self.load_masked(place, self.c_scope, mask)
+                                self.store_masked(bld.fadd(value, old), place, self.c_scope, mask)
+                        with over:
+                            for value, place, mask in zip(row, places, masks, strict=True):
+                                self.store_masked(value, place, self.c_scope, mask)
 
 
 class _Dot(_Tile):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.handler import CpuHandler, Val
 from graphkeras.codegen.cpu.pointwise import HEADER, SMALL, chunk_of, describe
 from graphkeras.codegen.fuse import Group, merged_level, resolve
-from graphkeras.codegen.kernel import Arg, Buffer, Int, Kernel
+from graphkeras.codegen.kernel import Arg, Int, Kernel
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.body import Monoid
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import get_op
+
+if TYPE_CHECKING:
+    from graphkeras.codegen.cpu.reduce_split import Cut
 
 CHEAP = frozenset(
     "add sub mul neg abs maximum minimum select cast relu eq ne lt le gt ge and or not xor sign floor isnan".split()
@@ -27,8 +31,9 @@ Accumulator = tuple[str, str, int, int]  # name, dtype, argument word, reduction
 class Nest:
     """The loops of a reduction: axis groups, which of them are reduced, and their extents as words of the table."""
 
-    def __init__(self, group: Group, body: Body) -> None:
-        self.group, self.body = group, body
+    def __init__(self, group: Group, body: Body, literal: bool = False) -> None:
+        """literal: the innermost extent is a matter of the model, not of the data."""
+        self.group, self.body, self.literal = group, body, literal
         space = group.space
         self.extents = [math.prod(space[a] for a in axes) for axes in body.groups]
         self.is_reduced = [bool(axes) and axes[-1] in group.axes for axes in body.groups]
@@ -41,8 +46,8 @@ class Nest:
         self.monoids = [get_op(r.op).lower for r in group.reduces]
 
     def declare(self, w: Writer) -> None:
-        # The extent of a vector is the batch, as a rule: another batch size must not make another kernel.
-        last = len(self.extents) - 1 if len(self.extents) > 1 else None
+        # The only extent is the batch, as a rule: another batch size must not make another kernel.
+        last = len(self.extents) - 1 if len(self.extents) > 1 and self.literal else None
         for g, n in enumerate(self.extents):
             w.line(f"n{g} = {n}" if g == last and n < SMALL else f"n{g} = int_arg(args, {g})")
 
@@ -160,21 +165,31 @@ class Levels:
         ]
 
 
-def reduction_kernel(
-    nest: Nest, name: str, w: Writer, args: list[Arg], items: int, *, extra: Sequence[Buffer] = ()
-) -> Kernel:
-    size = nest.length * nest.results
+def reduction_kernel(nest: Nest, kind: str, w: Writer, args: list[Arg], cut: Cut | None = None) -> Kernel:
+    """The launch of a reduction that is whole (`cut` None or of one part), cut, or combines the parts of a cut one."""
     group, body = nest.group, nest.body
+    size = nest.length * nest.results
+    items = nest.results // (max(nest.extents[-1], 1) if kind == "column_" and nest.kept else 1)
+    chunk = chunk_of(items, size)
+    reads, writes, nbytes = body.reads, body.writes, body.traffic
+    if cut is not None and cut.parts > 1:
+        full = {n for n in group.stored if n not in group.reduces and merged_level(group, n) == "full"}
+        writes = (*body.writes_of(full), *cut.partials)
+        items, chunk, kind = items * cut.parts, 1, cut.name
+    elif cut is not None and cut.joined:
+        size = nest.results * cut.joined
+        reads, nbytes, kind = (*body.reads, *cut.partials), 4.0 * size, cut.name
+        chunk = chunk_of(items, size)
     return Kernel(
-        name=name,
+        name=kind + group.reduces[-1].op,
         source=w.text(),
         args=tuple(args),
         extent=items,
-        chunk=chunk_of(items, size),
-        reads=body.reads,
-        writes=tuple(dict.fromkeys([*body.writes, *extra])),
+        chunk=chunk,
+        reads=tuple(dict.fromkeys(reads)),
+        writes=tuple(dict.fromkeys(writes)),
         flops=float(size * max(1, len(group.nodes))),
-        nbytes=body.traffic,
+        nbytes=nbytes,
         nodes=tuple(group.nodes),
     )
 

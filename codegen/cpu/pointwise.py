@@ -18,7 +18,7 @@ from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 
 CHUNK = 16384  # elements of one work chunk: about 10 us of simple arithmetic
-SMALL = 64  # innermost extents below this are literals in the source
+SMALL = 64  # innermost extents of features below this are literals in the source
 HEADER = "from graphkeras.codegen.cpu.support import *"
 
 
@@ -38,13 +38,19 @@ def chunk_of(items: int, elements: int) -> int:
 @lowers("map")
 def lower_map(ctx: Lowering, group: Group) -> None:
     body = ctx.body(group)
-    ctx.launch(map_kernel(body, group.nodes))
+    ctx.launch(map_kernel(body, group.nodes, ctx.is_feature(extent_of(body, -1))))
 
 
-def map_kernel(body: Body, nodes: list[Node]) -> Kernel:
-    extents = [math.prod(body.space[a] for a in axes) for axes in body.groups]
+def extent_of(body: Body, group: int) -> int:
+    """How far one index of a body goes."""
+    return math.prod(body.space[a] for a in body.groups[group])
+
+
+def map_kernel(body: Body, nodes: list[Node], literal: bool = False) -> Kernel:
+    """literal: the innermost extent is a matter of the model, not of the data, and may be printed where it is small."""
+    extents = [extent_of(body, g) for g in range(len(body.groups))]
     linear = len(extents) == 1
-    text, args, items = _linear(body, nodes, extents[0]) if linear else _nest(body, nodes, extents)
+    text, args, items = _linear(body, nodes, extents[0]) if linear else _nest(body, nodes, extents, literal)
     size = math.prod(body.space)
     return Kernel(
         name="map_" + "_".join(dict.fromkeys(n.op for n in nodes[-3:])),
@@ -79,27 +85,29 @@ def _linear(body: Body, nodes: list[Node], extent: int) -> tuple[str, list[Arg],
     return w.text(), [Int(1), Int(extent), *body.args], extent
 
 
-def _nest(body: Body, nodes: list[Node], extents: list[int]) -> tuple[str, list[Arg], int]:
-    """Loops over the groups; the two outermost are flattened when the outermost alone has too few items to share."""
+def _nest(body: Body, nodes: list[Node], extents: list[int], literal: bool) -> tuple[str, list[Arg], int]:
+    """Loops over the groups; work items are those of the outermost two, as the outermost alone may have few."""
     w = Writer()
     for line in describe(nodes, f"map over {len(extents)} nested indices"):
         w.line(line)
     w.line(HEADER)
-    flat = len(extents) > 2 and extents[0] < 16
+    flat = len(extents) > 2
     args: list[Arg] = [Int(n) for n in extents]
+    index = [f"i{level}" for level in range(len(extents))]
     with w.block("def kernel(args, lo, hi)"):
         body.begin(w, len(extents))
         for level, n in enumerate(extents):
             last = level == len(extents) - 1
-            w.line(f"n{level} = {n}" if last and n < SMALL else f"n{level} = int_arg(args, {level})")
-        head = ["i0"] if not flat else ["i0", "i1"]
-        with w.block("for item in range(lo, hi)"):
-            if flat:
-                w.line("i0 = item // n1")
-                w.line("i1 = item - i0 * n1")
-            else:
-                w.line("i0 = item")
-            _loops(w, body, [f"i{level}" for level in range(len(extents))], len(head))
+            w.line(f"n{level} = {n}" if last and literal and n < SMALL else f"n{level} = int_arg(args, {level})")
+        if flat:
+            with w.block("for i0 in range(lo // n1, (hi + n1 - 1) // n1)"):
+                w.line("first = max(lo - i0 * n1, 0)")
+                w.line("last = min(hi - i0 * n1, n1)")
+                with w.block("for i1 in range(first, last)"):
+                    _loops(w, body, index, 2)
+        else:
+            with w.block("for i0 in range(lo, hi)"):
+                _loops(w, body, index, 1)
     return w.text(), [*args, *body.args], extents[0] * (extents[1] if flat else 1)
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, small_kernel
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, LoweringError
 from graphkeras.codegen.writer import Writer
 
+PIECE = 2048  # elements summed at a time
 Axis = tuple[int, ...]  # extent, then one stride per operand
 
 
@@ -127,6 +128,32 @@ def sum_kernel(group: Group, partial: View, p: Product) -> Kernel:
         nodes=tuple(group.nodes),
         reason="parts of a product summed in fixed order",
     )
+
+
+def sum_runs(group: Group, partial: View, output: View) -> Kernel:
+    """Adds the runs' partial sums in their order, in pieces that stay in the first-level cache."""
+    runs, size = partial.shape
+    params = Params()
+    params.source("part", partial)
+    params.target("y", output)
+    params.scratch("total", PIECE, partial.dtype)
+    params.ints(size=size, runs=runs)
+    half = output.dtype in ("float16", "bfloat16")
+    lines = [
+        "for piece in range(lo, hi):",
+        f"    first = piece * {PIECE}",
+        f"    width = min({PIECE}, size - first)",
+        "    for i in range(width):",
+        "        total[i] = part[first + i]",
+        "    for run in range(1, runs):",
+        "        for i in range(width):",
+        "            total[i] += part[run * size + first + i]",
+        "    for i in range(width):",
+        "        y[first + i] = " + (f"float32_to_{output.dtype}(total[i])" if half else "total[i]"),
+    ]
+    head = "Sum of partial results, element by element, in their order. One item is a piece of the result."
+    moved = partial.itemsize * (runs + 1.0) * size
+    return small_kernel("sum_runs", head, params, lines, -(-size // PIECE), 8, group.anchor, moved)
 
 
 def lower_plain(ctx: Lowering, group: Group, p: Product, a: View, b: View) -> None:

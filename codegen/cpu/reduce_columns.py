@@ -5,70 +5,77 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphkeras.codegen.cpu.nest import Accumulator, Levels, Nest, head, nested, reduction_kernel, row_results
-from graphkeras.codegen.kernel import Arg, Kernel, Scratch
+from graphkeras.codegen.cpu.reduce_split import Cut
+from graphkeras.codegen.kernel import Kernel
 from graphkeras.codegen.writer import Writer
-from graphkeras.ir.types import numpy_dtype
 
 
-def column_kernel(nest: Nest, levels: Levels) -> Kernel:
-    """All rows of one outer item, then the results of its columns."""
+def column_kernel(levels: Levels, cut: Cut) -> Kernel:
+    """All rows of one outer item, or a chunk of them, then the results of its columns."""
+    nest = cut.nest
     w = Writer()
     head(w, nest, "columns: rows stream by, one accumulator per column")
     args = [*nest.args, *nest.body.args]
-    outer = nest.kept[:-1]
+    word = cut.add_args(args) if nest.reduced else 0
+    accumulators = cut.add_memory(args)
     inner = nest.kept[-1] if nest.kept else None
-    columns = nest.extents[inner] if inner is not None else 1
-    accumulators = _accumulators(nest, args, columns)
     with w.block("def kernel(args, lo, hi)"):
         nest.declare(w)
         nest.body.begin(w, len(nest.args))
-        for name, dtype, word, _ in accumulators:
-            w.line(f"{name} = ptr_{dtype}(args, {word})")
+        if nest.reduced:
+            cut.declare(w, word, accumulators)
+        else:
+            for name, dtype, place, _ in accumulators:
+                w.line(f"m{name} = ptr_{dtype}(args, {place})")
         with w.block("for item in range(lo, hi)"):
-            if outer:
-                nest.decompose(w, "item", outer)
-            column_rows(w, nest, levels, accumulators, inner, {}, "")
-            with nested(w, nest, [inner] if inner is not None else []):
-                column = f"i{inner}" if inner is not None else "0"
-                values = {
-                    r: nest.finish(w, k, [f"{name}[{column}]" for name in names_of(accumulators, k)])
-                    for k, r in enumerate(nest.group.reduces)
-                }
-                row_results(w, nest, levels, 0, values)
-    return reduction_kernel(nest, "column_" + nest.group.reduces[-1].op, w, args, nest.results // max(columns, 1))
+            if nest.reduced:
+                cut.begin(w)
+            if nest.kept[:-1]:
+                nest.decompose(w, "whole" if nest.reduced else "item", nest.kept[:-1])
+            _columns(w, levels, cut, accumulators, inner)
+    return reduction_kernel(nest, "column_", w, args, cut)
 
 
-def _accumulators(nest: Nest, args: list[Arg], columns: int) -> list[Accumulator]:
-    found = []
-    for k in range(len(nest.group.reduces)):
-        for f, (_, dtype) in enumerate(nest.fields(k)):
-            memory = "uint8" if dtype == "bool" else dtype
-            found.append((f"a{k}_{f}", memory, len(args), k))
-            args.append(Scratch(columns * numpy_dtype(memory).itemsize))
-    return found
+def _columns(w: Writer, levels: Levels, cut: Cut, accumulators: Sequence[Accumulator], inner: int | None) -> None:
+    """Identities, then rows or chunks streaming by, then the columns' results."""
+    nest = cut.nest
+    flat = [inner] if inner is not None else []
+    column = f"i{inner}" if inner is not None else "0"
+    for name, *_ in accumulators:
+        w.line(f"{name} = shift(m{name}, item * step)" if nest.reduced else f"{name} = m{name}")
+    with nested(w, nest, flat):
+        for k in range(len(nest.group.reduces)):
+            for name, (identity, _) in zip(names_of(accumulators, k), nest.fields(k), strict=True):
+                w.line(f"{name}[{column}] = {identity}")
+    if not nest.reduced:
+        _rows(w, levels, nest, accumulators, column, flat, {})
+        _results(w, levels, nest, accumulators, column, flat)
+        return
+    with w.block("if joined == 0"):
+        _rows(w, levels, nest, accumulators, column, flat, cut.ranges)
+    with w.block("else"), w.block("for part in range(joined)"):
+        w.line(f"chunk = (whole * joined + part) * {f'n{inner}' if flat else '1'}")
+        with nested(w, nest, flat):
+            for k in range(len(nest.group.reduces)):
+                cut.merge(w, k, accumulators, [f"{n}[{column}]" for n in names_of(accumulators, k)], f"chunk + {column}")
+    with w.block("if parts == 1"):
+        _results(w, levels, nest, accumulators, column, flat)
 
 
 def names_of(accumulators: Sequence[Accumulator], k: int) -> list[str]:
     return [name for name, _, _, of in accumulators if of == k]
 
 
-def column_rows(
+def _rows(
     w: Writer,
-    nest: Nest,
     levels: Levels,
+    nest: Nest,
     accumulators: Sequence[Accumulator],
-    inner: int | None,
+    column: str,
+    flat: list[int],
     ranges: dict[int, str],
-    base: str,
 ) -> None:
-    """Set the accumulators (at `base` + column) to the identity and let the rows stream by."""
-    column = base + (f"i{inner}" if inner is not None else "0")
-    flat = [inner] if inner is not None else []
-    with nested(w, nest, flat):
-        for k in range(len(nest.group.reduces)):
-            for name, (identity, _) in zip(names_of(accumulators, k), nest.fields(k), strict=True):
-                w.line(f"{name}[{column}] = {identity}")
-    with nested(w, nest, [g for g in nest.reduced if g != inner] + flat, ranges):
+    with nested(w, nest, [g for g in nest.reduced if g not in flat] + flat, ranges):
         done = nest.body.emit(w, {}, nest.index, only=levels.full_nodes(0, {}), store=levels.stores(0, "full"))
         for k, r in enumerate(nest.group.reduces):
             x = nest.body.value(w, r.inputs[0], done, nest.index)
@@ -79,3 +86,14 @@ def column_rows(
                 w.line(f"{loaded[-1]} = {text}")
             for name, text in zip(old, nest.accumulate(w, k, loaded, x, nest.position()), strict=True):
                 w.line(f"{name} = {text}")
+
+
+def _results(
+    w: Writer, levels: Levels, nest: Nest, accumulators: Sequence[Accumulator], column: str, flat: list[int]
+) -> None:
+    with nested(w, nest, flat):
+        values = {
+            r: nest.finish(w, k, [f"{name}[{column}]" for name in names_of(accumulators, k)])
+            for k, r in enumerate(nest.group.reduces)
+        }
+        row_results(w, nest, levels, 0, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphkeras.codegen.cpu.handler import CpuHandler
 from graphkeras.codegen.cpu.nest import Levels, Nest, head, nested, reduction_kernel, row_results
+from graphkeras.codegen.cpu.reduce_split import Cut
 from graphkeras.codegen.fuse import resolve
 from graphkeras.codegen.kernel import Kernel, Scratch
 from graphkeras.codegen.writer import Writer
@@ -29,7 +30,46 @@ def row_kernel(nest: Nest, levels: Levels) -> Kernel:
             values: dict[Node, str] = {}
             for number in range(levels.count):
                 _row_pass(w, nest, levels, number, values, scratch)
-    return reduction_kernel(nest, "row_" + nest.group.reduces[-1].op, w, args, nest.results)
+    return reduction_kernel(nest, "row_", w, args)
+
+
+def pass_kernel(levels: Levels, cut: Cut) -> Kernel:
+    """Rows that are walked once, whole or in chunks."""
+    nest = cut.nest
+    w = Writer()
+    head(w, nest, "one row at a time, 1 pass")
+    args = [*nest.args, *nest.body.args]
+    word = cut.add_args(args)
+    memory = cut.add_memory(args)
+    with w.block("def kernel(args, lo, hi)"):
+        nest.declare(w)
+        nest.body.begin(w, len(nest.args))
+        cut.declare(w, word, memory)
+        with w.block("for item in range(lo, hi)"):
+            cut.begin(w)
+            if nest.kept:
+                nest.decompose(w, "whole", nest.kept)
+            fields = [[f"a{k}_{f}" for f in range(len(nest.fields(k)))] for k in range(len(nest.group.reduces))]
+            for k, names in enumerate(fields):
+                for name, (identity, _) in zip(names, nest.fields(k), strict=True):
+                    w.line(f"{name} = {identity}")
+            with w.block("if joined == 0"), nested(w, nest, nest.reduced, cut.ranges):
+                done = nest.body.emit(w, {}, nest.index, only=levels.full_nodes(0, {}), store=levels.stores(0, "full"))
+                for k, r in enumerate(nest.group.reduces):
+                    x = nest.body.value(w, r.inputs[0], done, nest.index)
+                    for name, text in zip(fields[k], nest.accumulate(w, k, fields[k], x, nest.position()), strict=True):
+                        w.line(f"{name} = {text}")
+            with w.block("else"), w.block("for part in range(joined)"):
+                for k, names in enumerate(fields):
+                    cut.merge(w, k, memory, names, "whole * joined + part")
+            with w.block("if parts == 1"):
+                values = {r: nest.finish(w, k, fields[k]) for k, r in enumerate(nest.group.reduces)}
+                row_results(w, nest, levels, 0, values)
+            with w.block("else"):
+                for name, _, _, k in memory:
+                    dtype = nest.fields(k)[int(name.split("_")[1])][1]
+                    w.line(f"m{name}[item] = {CpuHandler.to_memory(name, dtype)}")
+    return reduction_kernel(nest, "row_", w, args, cut)
 
 
 def _row_pass(

@@ -3,7 +3,8 @@
 A kernel is a Python function `kernel(args, lo, hi)` that Numba types and LLVM vectorises. What it may use:
 
     p = ptr_float32(args, 3)       argument word 3 as a pointer; p[i], p[i] = v; shift(p, n) is p + n elements;
-                                   view_int32(p) is the same address with another element type
+                                   view_int32(p) is the same address with another element type;
+                                   either(c, p, q) is p or q, in no alias class
     n = int_arg(args, 4)           an integer word          a = float_arg(args, 5)   a float64 word
     float32(x) ... uint64(x)       casts; float -> int saturates (NaN: 0); float32_to_int32(x) is the same, said aloud
     bitcast_<dtype>(x)             the same bits as another type of the same width
@@ -223,7 +224,17 @@ def _float_arg(typingctx, args, k):  # type: ignore[no-untyped-def]
     return signature(types.float64, types.int64, types.int64), codegen
 
 
+def _either(typingctx, condition, p, q):  # type: ignore[no-untyped-def]
+    """p or q, in no alias class."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return signature(Pointer(p.dtype, SCOPES), types.boolean, p, q), codegen
+
+
 _declare("shift", _shift)
+_declare("either", _either)
 _declare("int_arg", _int_arg)
 _declare("float_arg", _float_arg)
 

@@ -56,11 +56,10 @@ def vector_width(dtype: str) -> int:
 def register_tile(rows: int, columns: int) -> tuple[int, int]:
     """(mr, nv) for `rows` rows and `columns` vectors of columns: fills the registers with little left over.
 
-    Rows are a batch size as often as not, so mr knows few classes: another batch size reuses the compiled kernel.
+    Rows are a batch as often as not, so the tile knows two kinds of them, one and many: kernels serve all batch sizes.
     """
     wide = vectors().registers == 32
-    full = 8 if wide else 4
-    mr = next((m for m in (1, 2, 4) if rows <= m and m < full), full)
+    mr = 1 if rows == 1 else 8 if wide else 4
     most = min(8, (24 if wide else 12) // mr)
     # panels of equal width, the widest that waste no more than a narrower one
     nv = min(range(1, most + 1), key=lambda n: (-(-columns // n) * n * (1 + 0.25 / n), -n))
