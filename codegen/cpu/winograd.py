@@ -175,8 +175,8 @@ class _Forward:
         w.line()
         steps = f"{POINTS * cut.cin}, 1, {cut.panel}, {POINTS * cut.cout}"
         line = c.cout if self.direct is not None else cut.cout
-        w.line(f'INPUTS = transform("inputs", "{c.dtype}", {c.cin}, {cut.cin})')
-        w.line(f'OUTPUTS = transform("outputs", "{c.dtype}", {line}, {cut.cout})')
+        w.line(f'INPUTS = transform("inputs", "{c.dtype}", {c.cin}, {cut.cin}, ahead=True)')
+        w.line(f'OUTPUTS = transform("outputs", "{c.dtype}", {line}, {cut.cout}, ahead={self.direct is not None})')
         w.line(f'PRODUCT = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}")')
         w.line()
         w.line()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from graphkeras.codegen.cpu.conv import Window
 
 RUNS = 16  # most sums that are kept apart
-PARTIAL = 4 << 20  # bytes of all of them
+PARTIAL = 5 << 19  # bytes of all of them
 
 
 def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View) -> None:
@@ -34,7 +34,8 @@ def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: Vi
     cut = replace(cut, mr=mr, cin=-(-cut.cin // mr) * mr)
     blocks = -(-c.images * cut.per_image // cut.block)
     size = POINTS * cut.cin * cut.cout
-    runs = max(1, min(blocks, RUNS, PARTIAL // (4 * size))) if c.flops > SERIAL else 1
+    most = max(1, min(blocks, RUNS, PARTIAL // (4 * size))) if c.flops > SERIAL else 1
+    runs = 1 << (most.bit_length() - 1)  # a power of two: shared evenly among as many threads
     per_run = -(-blocks // runs)
     runs = -(-blocks // per_run)
     sums = ctx.new((runs, size), c.dtype, "sums at points")
@@ -68,8 +69,8 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
     w.line("from graphkeras.codegen.cpu.winograd_tiles import product, transform")
     w.line()
     steps = f"1, {POINTS * cut.cin}, {POINTS * cut.cout}, {cut.cout}"
-    w.line(f'INPUTS = transform("inputs", "{c.dtype}", {c.cin}, {cut.cin})')
-    w.line(f'RESULTS = transform("results", "{c.dtype}", {c.cout}, {cut.cout})')
+    w.line(f'INPUTS = transform("inputs", "{c.dtype}", {c.cin}, {cut.cin}, ahead=True)')
+    w.line(f'RESULTS = transform("results", "{c.dtype}", {c.cout}, {cut.cout}, ahead=True)')
     w.line(f'PRODUCT = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}", adding=True)')
     w.line()
     w.line()

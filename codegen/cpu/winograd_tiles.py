@@ -22,6 +22,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 from graphkeras.codegen.cpu.micro import I64, Printer
@@ -121,7 +122,7 @@ _FROM_IMAGE = {"inputs": SIDE, "results": OUT, "weights": TAPS}
 _TO_IMAGE = {"outputs": OUT, "taps": TAPS}
 
 
-def transform(name: str, dtype: str, column_step: int, plane: int) -> Any:
+def transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool = False) -> Any:
     """The intrinsic of one transform of one vector of channels.
 
     "inputs", "results", "weights": `t(x, at, row_step, row0, row1, column0, column1, lanes, v)` reads the square that
@@ -130,12 +131,13 @@ def transform(name: str, dtype: str, column_step: int, plane: int) -> Any:
     "outputs", "taps": `t(v, y, at, row_step, rows, columns, lanes)` reads the planes and writes the first `rows` and
     `columns` of the square.
     lanes: channels that exist; the others are read as zero and not written.
+    ahead: also fetch the part of the image that the tile below needs.
     """
-    return _transform(name, dtype, column_step, plane, vector_width(dtype))
+    return _transform(name, dtype, column_step, plane, ahead, vector_width(dtype))
 
 
 @cache
-def _transform(name: str, dtype: str, column_step: int, plane: int, width: int) -> Any:
+def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool, width: int) -> Any:
     word = types.int64
 
     def read(typingctx, x, at, row_step, row0, row1, column0, column1, lanes, v):
@@ -149,7 +151,7 @@ def _transform(name: str, dtype: str, column_step: int, plane: int, width: int) 
             inner = _read_image if name in _FROM_IMAGE else _write_image
 
             def body(own, values):
-                inner(_Lines(own, dtype, width), name, values, scopes, (column_step, plane))
+                inner(_Lines(own, dtype, width), name, values, scopes, (column_step, plane), ahead)
 
             label = f"winograd_{name}_{column_step}_{plane}_{scopes[0]}_{scopes[1]}"
             _call_outlined(builder, label, args, body)
@@ -183,11 +185,18 @@ def _squares(lines: _Lines, start: Any, row_step: Any, column_step: int, side: i
     return [[lines.at(row, column_step * c) for c in range(side)] for row in rows]
 
 
-def _read_image(lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int]) -> None:
+def _read_image(
+    lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int], ahead: bool
+) -> None:
     x, at, row_step, row0, row1, column0, column1, lanes, v = args
     (x_scope, v_scope), (column_step, plane) = scopes, steps
     b, side = lines.b, _FROM_IMAGE[name]
-    places = _squares(lines, lines.at(x, at), row_step, column_step, side)
+    start = lines.at(x, at)
+    if ahead:
+        edge = (side - OUT) // 2  # the middle of each tile, so that no pixel is asked for twice
+        core = lines.at(start, b.mul(row_step, I64(edge)), column_step * edge)
+        _prefetch(lines, core, row_step, column_step, False)
+    places = _squares(lines, start, row_step, column_step, side)
     full = [b.icmp_signed("<=", low, I64(0)) for low in (row0, column0)]
     full += [b.icmp_signed(">=", high, I64(side)) for high in (row1, column1)]
     full.append(b.icmp_signed(">=", lanes, I64(lines.width)))
@@ -213,11 +222,25 @@ def _read_image(lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[
             ])  # fmt: skip
 
 
+def _prefetch(lines: _Lines, start: Any, row_step: Any, column_step: int, write: bool) -> None:
+    """Ask for the 4 x 4 pixels of the tile below: rows of tiles are far enough apart for memory to answer in time."""
+    b, byte, word = lines.b, ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+    call = get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+    first_level, data = word(3), word(1)
+    for r in range(OUT):
+        row = lines.at(start, b.mul(row_step, I64(OUT + r)))
+        for c in range(OUT):
+            b.call(call, [b.bitcast(lines.at(row, column_step * c), byte), word(int(write)), first_level, data])
+
+
 def _within(b: Any, i: int, low: Any, high: Any) -> Any:
     return b.and_(b.icmp_signed("<=", low, I64(i)), b.icmp_signed(">", high, I64(i)))
 
 
-def _write_image(lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int]) -> None:
+def _write_image(
+    lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int], ahead: bool
+) -> None:
     v, y, at, row_step, rows, columns, lanes = args
     (v_scope, y_scope), (column_step, plane) = scopes, steps
     b, side = lines.b, _TO_IMAGE[name]
@@ -227,7 +250,10 @@ def _write_image(lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence
         b.icmp_signed(">=", lanes, I64(lines.width)),
         b.and_(b.icmp_signed(">=", rows, I64(side)), b.icmp_signed(">=", columns, I64(side))),
     )
-    places = _squares(lines, lines.at(y, at), row_step, column_step, side)
+    start = lines.at(y, at)
+    if ahead:
+        _prefetch(lines, start, row_step, column_step, True)
+    places = _squares(lines, start, row_step, column_step, side)
     with b.if_else(whole, likely=True) as (plain, edge):
         with plain:
             for r in range(side):
