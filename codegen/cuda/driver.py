@@ -1,0 +1,231 @@
+"""What the runtime asks of a CUDA driver, and the real one, through cuda.bindings.
+
+The interface is small so that a simulated device can stand in for it in tests (`simulated.py`). Addresses are integers,
+streams, events, functions and graphs are opaque. Copies, launches and replays are queued; `synchronize` waits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphkeras.codegen.cuda import compiler
+from graphkeras.codegen.cuda.compiler import CudaUnavailable
+from graphkeras.codegen.kernel import Kernel
+
+
+class DeviceMemoryError(MemoryError):
+    """The device has not enough memory left."""
+
+
+class DriverError(RuntimeError):
+    """The CUDA driver reported an error; the message holds its name."""
+
+
+class Driver(Protocol):
+    """A device that kernels run on."""
+
+    name: str
+    arch: tuple[int, int]
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total bytes."""
+
+    def allocate(self, nbytes: int) -> int:
+        """Address of device memory, 256-byte aligned; DeviceMemoryError where there is none."""
+
+    def free(self, address: int) -> None: ...
+
+    def host_buffer(self, nbytes: int) -> np.ndarray:
+        """Page-locked host memory as uint8, for copies that run beside the program."""
+
+    def function(self, kernel: Kernel) -> Any:
+        """The loaded kernel, compiled where it is not in the cache."""
+
+    def stream(self) -> Any: ...
+
+    def upload(self, address: int, host: np.ndarray, stream: Any) -> None:
+        """Queue a copy of a contiguous host array, which must stay as it is until the copy has run."""
+
+    def download(self, host: np.ndarray, address: int, stream: Any) -> None: ...
+
+    def copy(self, target: int, source: int, nbytes: int, stream: Any) -> None: ...
+
+    def launch(self, function: Any, kernel: Kernel, words: Sequence[int | float], stream: Any) -> None:
+        """Queue a kernel; `words` are its parameters."""
+
+    def begin_capture(self, stream: Any) -> None:
+        """What is queued from now on becomes a graph instead of running."""
+
+    def end_capture(self, stream: Any) -> Any: ...
+
+    def replay(self, graph: Any, stream: Any) -> None: ...
+
+    def drop_graph(self, graph: Any) -> None: ...
+
+    def event(self) -> Any: ...
+
+    def record(self, event: Any, stream: Any) -> None: ...
+
+    def wait(self, stream: Any, event: Any) -> None:
+        """What is queued on the stream from now on runs after the event."""
+
+    def wait_event(self, event: Any) -> None:
+        """Wait on the host."""
+
+    def synchronize(self, stream: Any) -> None: ...
+
+
+def parameters(kernel: Kernel, words: Sequence[int | float]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Values and C types of a launch."""
+    return tuple(words), tuple(ctypes.c_double if isinstance(w, float) else ctypes.c_int64 for w in words)
+
+
+class CudaDriver:
+    """One NVIDIA GPU."""
+
+    def __init__(self, number: int = 0) -> None:
+        self._cu = _bindings()
+        self.number = number
+        count = self._call("cuDeviceGetCount")
+        if number >= count:
+            raise CudaUnavailable(f"cuda:{number} was asked for, but the driver shows {count} device(s)")
+        device = self._call("cuDeviceGet", number)
+        self._context = self._call("cuDevicePrimaryCtxRetain", device)
+        self._call("cuCtxSetCurrent", self._context)
+        attribute = self._cu.CUdevice_attribute
+        major = self._call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device)
+        minor = self._call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)
+        self.arch = (int(major), int(minor))
+        text = self._call("cuDeviceGetName", 256, device)
+        self.name = bytes(text).split(b"\0")[0].decode()
+        self._functions: dict[str, Any] = {}
+        self._modules: list[Any] = []
+
+    def _call(self, name: str, *args: Any) -> Any:
+        """Call the driver; returns its results without the error code."""
+        error, *results = getattr(self._cu, name)(*args)
+        if error != self._cu.CUresult.CUDA_SUCCESS:
+            if error == self._cu.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+                raise DeviceMemoryError(f"{name}: out of memory")
+            raise DriverError(f"{name}: {error.name}")
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def enter(self) -> None:
+        """Make the device current for the calling thread."""
+        self._call("cuCtxSetCurrent", self._context)
+
+    # -- memory ------------------------------------------------------------------------------------
+    def memory(self) -> tuple[int, int]:
+        free, total = self._call("cuMemGetInfo")
+        return int(free), int(total)
+
+    def allocate(self, nbytes: int) -> int:
+        self.enter()
+        return int(self._call("cuMemAlloc", nbytes))
+
+    def free(self, address: int) -> None:
+        self.enter()
+        self._call("cuMemFree", address)
+
+    def host_buffer(self, nbytes: int) -> np.ndarray:
+        self.enter()
+        address = int(self._call("cuMemHostAlloc", nbytes, 0))
+        return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
+
+    def upload(self, address: int, host: np.ndarray, stream: Any) -> None:
+        self._call("cuMemcpyHtoDAsync", address, host.ctypes.data, host.nbytes, stream)
+
+    def download(self, host: np.ndarray, address: int, stream: Any) -> None:
+        self._call("cuMemcpyDtoHAsync", host.ctypes.data, address, host.nbytes, stream)
+
+    def copy(self, target: int, source: int, nbytes: int, stream: Any) -> None:
+        self._call("cuMemcpyDtoDAsync", target, source, nbytes, stream)
+
+    # -- kernels -----------------------------------------------------------------------------------
+    def function(self, kernel: Kernel) -> Any:
+        found = self._functions.get(kernel.source)
+        if found is None:
+            self.enter()
+            (cubin,) = compiler.load([kernel.source], self.arch)
+            module = self._call("cuModuleLoadData", cubin.code)
+            found = self._call("cuModuleGetFunction", module, compiler.ENTRY.encode())
+            self._modules.append(module)
+            self._functions[kernel.source] = found
+        assert kernel.launch is not None
+        if kernel.launch.shared > 48 * 1024:
+            attribute = self._cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            self._call("cuFuncSetAttribute", found, attribute, kernel.launch.shared)
+        return found
+
+    def launch(self, function: Any, kernel: Kernel, words: Sequence[int | float], stream: Any) -> None:
+        assert kernel.launch is not None
+        launch = "cuLaunchCooperativeKernel" if kernel.launch.cooperative else "cuLaunchKernel"
+        shape = (kernel.extent, 1, 1, kernel.launch.threads, 1, 1, kernel.launch.shared)
+        values = parameters(kernel, words) if words else 0
+        if kernel.launch.cooperative:
+            self._call(launch, function, *shape, stream, values)
+        else:
+            self._call(launch, function, *shape, stream, values, 0)
+
+    # -- streams, graphs, events -------------------------------------------------------------------
+    def stream(self) -> Any:
+        self.enter()
+        return self._call("cuStreamCreate", self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING)
+
+    def begin_capture(self, stream: Any) -> None:
+        mode = self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        self._call("cuStreamBeginCapture", stream, mode)
+
+    def end_capture(self, stream: Any) -> Any:
+        graph = self._call("cuStreamEndCapture", stream)
+        made = self._call("cuGraphInstantiate", graph, 0)
+        self._call("cuGraphDestroy", graph)
+        return made
+
+    def replay(self, graph: Any, stream: Any) -> None:
+        self._call("cuGraphLaunch", graph, stream)
+
+    def drop_graph(self, graph: Any) -> None:
+        self._call("cuGraphExecDestroy", graph)
+
+    def event(self) -> Any:
+        self.enter()
+        return self._call("cuEventCreate", self._cu.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+
+    def record(self, event: Any, stream: Any) -> None:
+        self._call("cuEventRecord", event, stream)
+
+    def wait(self, stream: Any, event: Any) -> None:
+        self._call("cuStreamWaitEvent", stream, event, 0)
+
+    def wait_event(self, event: Any) -> None:
+        self._call("cuEventSynchronize", event)
+
+    def synchronize(self, stream: Any) -> None:
+        self._call("cuStreamSynchronize", stream)
+
+
+@functools.cache
+def _bindings() -> Any:
+    """cuda.bindings.driver, initialised; CudaUnavailable says what is missing."""
+    compiler.require()
+    cu = importlib.import_module("cuda.bindings.driver")
+    try:
+        (error,) = cu.cuInit(0)
+    except RuntimeError as failure:  # libcuda.so.1 is not there
+        raise CudaUnavailable(
+            f"no NVIDIA driver was found ({failure}). Install the driver of your GPU, or use the CPU: "
+            "GRAPHKERAS_TARGET=cpu or graphkeras.config.set_device('cpu')"
+        ) from failure
+    if error != cu.CUresult.CUDA_SUCCESS:
+        raise CudaUnavailable(
+            f"the NVIDIA driver does not start: {error.name}. Check nvidia-smi, or use the CPU: "
+            "GRAPHKERAS_TARGET=cpu or graphkeras.config.set_device('cpu')"
+        )
+    return cu

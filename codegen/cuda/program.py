@@ -1,0 +1,414 @@
+"""A compiled plan on a CUDA device: the same face as the CPU's `Program`.
+
+One step is captured once as a CUDA graph and replayed for every step. Nothing in it depends on the host: the counters,
+learning rate, random state and loss scale of a train step are state like the weights, device memory that the step
+itself updates. Loops with a fixed number of trips are unrolled into the graph; plans with `while` or `cond`, whose way
+the host must choose, are queued kernel by kernel.
+
+Inputs that are neither state nor leased (batches of a stream) go through two page-locked buffers and two places on the
+device in turn, so that the next batch travels while the last one is worked on.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphkeras.codegen.cuda import device as devices
+from graphkeras.codegen.kernel import (
+    Buffer,
+    Call,
+    Copy,
+    Float,
+    Instruction,
+    Int,
+    Kernel,
+    Loop,
+    Ptr,
+    Switch,
+    Where,
+    While,
+)
+from graphkeras.codegen.program import KernelError, Row, Timing
+from graphkeras.codegen.schedule import all_calls
+from graphkeras.ir.types import TensorType, numpy_dtype
+
+GRAPHS = 4
+"""Captured graphs that a program keeps: one for each set of addresses it was bound to lately."""
+MOST_NODES = 20_000
+"""Launches of a step above which it is not captured: building a graph takes some 1 us for each."""
+
+
+@dataclass
+class _Slot:
+    """Two places on the device for an input that comes from the host, or one for a result."""
+
+    nbytes: int
+    addresses: list[int]
+    staging: list[np.ndarray]
+
+
+class CudaProgram:
+    """See the module's text; arguments as for `codegen.program.Program`."""
+
+    def __init__(
+        self,
+        instructions: Sequence[Instruction],
+        *,
+        inputs: Sequence[Buffer] = (),
+        outputs: Sequence[Buffer] = (),
+        input_types: Sequence[TensorType] | None = None,
+        output_types: Sequence[TensorType] | None = None,
+        offsets: Mapping[Buffer, int] | None = None,
+        arena_nbytes: int = 0,
+        status: Buffer | None = None,
+        explain_error: Callable[[tuple[int, int, int, int]], str] | None = None,
+        name: str = "program",
+    ) -> None:
+        self.name, self.instructions = name, tuple(instructions)
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self._input_types, self._output_types = list(input_types or ()), list(output_types or ())
+        self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
+        self._explain_error = explain_error
+        self.device = devices.current()
+        self.groups: Sequence[Any] = ()
+        self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
+        numbers = {b: k for k, b in enumerate(inputs)}
+        self._donated = {k: numbers[b] for k, b in enumerate(outputs) if b in numbers}
+        self._arrays: list[Callable[[], np.ndarray | None]] = []
+        self._alive: Sequence[np.ndarray] = ()
+        self._state: frozenset[int] = frozenset()
+        self._slots: dict[int, _Slot] = {}
+        self._constants: dict[Buffer, int] = {}
+        self._graphs: OrderedDict[Any, tuple[Any, int, int]] = OrderedDict()
+        self._functions: dict[str, Any] = {}
+        self._turn = 0
+        self._events: list[Any] = []
+        self._status = status if status is not None and any(status in k.writes for k in self.kernels) else None
+        self._captured = _launches(self.instructions) <= MOST_NODES
+        self._place_constants(status)
+        weakref.finalize(self, _release, self.device, self._constants, self._slots, self._graphs)
+
+    # -- construction ------------------------------------------------------------------------------
+    def _place_constants(self, status: Buffer | None) -> None:
+        found: dict[Buffer, None] = {}
+        for call in all_calls(self.instructions):
+            found.update(dict.fromkeys(a.buffer for a in call.kernel.args if isinstance(a, Ptr)))
+        for copy in _copies(self.instructions):
+            found.update(dict.fromkeys((copy.source.buffer, copy.target.buffer)))
+        device = self.device
+        with device.lock:
+            device.enter()
+            for buffer in found:
+                if buffer.where is Where.CONST:
+                    address = self._constants[buffer] = device.take(buffer.nbytes, "a constant of a program")
+                    device.driver.upload(address, np.ascontiguousarray(buffer.data), device.stream)
+            device.driver.synchronize(device.stream)
+
+    # -- use ---------------------------------------------------------------------------------------
+    def bind(
+        self,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray] = (),
+        keep: bool = True,
+        state: Sequence[int] = (),
+    ) -> None:
+        """Use these arrays from now on. state: positions of inputs that stay on the device (variables)."""
+        for what, arrays, types in (("input", inputs, self._input_types), ("output", outputs, self._output_types)):
+            if len(arrays) != len(types):
+                raise ValueError(f"{self.name}: expected {len(types)} {what} arrays, received {len(arrays)}")
+            for k, (array, wanted) in enumerate(zip(arrays, types, strict=True)):
+                self._check(what, k, array, wanted)
+        for k, source in self._donated.items():
+            if outputs[k] is not inputs[source]:
+                raise ValueError(
+                    f"{self.name}: output {k} is written over input {source}: expected the same array for both"
+                )
+        self._arrays = [weakref.ref(a) for a in (*inputs, *outputs)]
+        self._alive = (*inputs, *outputs) if keep else ()
+        self._state = frozenset(state)
+
+    def _check(self, what: str, k: int, array: np.ndarray, wanted: TensorType) -> None:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{self.name}: {what} {k}: expected a NumPy array, received {type(array).__name__}")
+        if (array.shape, array.dtype) != (wanted.shape, numpy_dtype(wanted.dtype)):
+            raise ValueError(f"{self.name}: {what} {k}: expected {wanted}, received {array.dtype}{list(array.shape)}")
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{self.name}: {what} {k} must be contiguous; use np.ascontiguousarray")
+
+    def run(self, steps: int = 1, threads: int | None = None) -> None:
+        """Run the plan `steps` times. Raises KernelError when a kernel found bad data.
+
+        State stays on the device; other results are in their arrays when this returns. Without such results it may
+        return before the device is done.
+        """
+        if len(self._arrays) != len(self._inputs) + len(self._outputs):
+            raise RuntimeError(f"{self.name}: bind arrays to all inputs and outputs before run()")
+        if steps <= 0:
+            return
+        device = self.device
+        with device.lock:
+            device.enter()
+            arrays = [reference() for reference in self._arrays]
+            if any(a is None for a in arrays):
+                raise RuntimeError(f"{self.name}: an array that was bound is gone; bind again")
+            turn, places = self._bring(arrays)  # type: ignore[arg-type]
+            self._queue_steps(places, steps)
+            device.driver.record(self._event(turn), device.stream)
+            self._deliver(arrays, places, steps)  # type: ignore[arg-type]
+
+    # -- inputs ------------------------------------------------------------------------------------
+    def _bring(self, arrays: Sequence[np.ndarray]) -> tuple[int, dict[Buffer, int]]:
+        """Queue the copies of what the device has not; returns whose turn it is, and addresses of all buffers."""
+        device, driver = self.device, self.device.driver
+        turn = self._turn = self._turn ^ 1
+        driver.wait_event(self._event(turn))  # the run that used these places before
+        places = dict(self._constants)
+        waiting = travelling = False
+        for k, buffer in enumerate(self._inputs):
+            array = arrays[k]
+            if k in self._state or device.is_resident(array):
+                resident = device.resident(array)
+                waiting |= resident.upload()
+                places[buffer] = resident.address
+            else:
+                slot = self._slot(k, buffer.nbytes, 2)
+                staging, places[buffer] = slot.staging[turn], slot.addresses[turn]
+                staging[: array.nbytes] = array.reshape(-1).view(np.uint8)
+                driver.upload(places[buffer], staging, device.copy_stream)
+                travelling = True
+        if travelling:
+            arrived = self._event(2 + turn)
+            driver.record(arrived, device.copy_stream)
+            driver.wait(device.stream, arrived)
+        if waiting:  # from memory that is not page-locked and may change
+            driver.synchronize(device.stream)
+        for k, buffer in enumerate(self._outputs):
+            if k not in self._donated:
+                places[buffer] = self._slot(len(self._inputs) + k, buffer.nbytes, 1).addresses[0]
+        places.update(self._arena())
+        return turn, places
+
+    def _arena(self) -> dict[Buffer, int]:
+        base = self.device.reserve_arena(self.arena_nbytes) if self.arena_nbytes else 0
+        return {buffer: base + offset for buffer, offset in self._offsets.items()}
+
+    def _slot(self, k: int, nbytes: int, count: int) -> _Slot:
+        if k not in self._slots:
+            self.device.driver.synchronize(self.device.stream)  # memory that others gave back may still be read
+            addresses = [self.device.take(nbytes, f"input or output {k} of {self.name}") for _ in range(count)]
+            staging = [self.device.driver.host_buffer(max(nbytes, 1)) for _ in range(count if count > 1 else 0)]
+            self._slots[k] = _Slot(nbytes, addresses, staging)
+        return self._slots[k]
+
+    def _event(self, k: int) -> Any:
+        while len(self._events) <= k:
+            self._events.append(self.device.driver.event())
+        return self._events[k]
+
+    # -- steps -------------------------------------------------------------------------------------
+    def _queue_steps(self, places: dict[Buffer, int], steps: int) -> None:
+        driver, stream = self.device.driver, self.device.stream
+        key = tuple(places.values())
+        if key not in self._graphs:
+            self._graphs[key] = self._prepare(places)
+            while len(self._graphs) > GRAPHS:
+                driver.synchronize(stream)
+                self._drop(self._graphs.popitem(last=False)[1])
+        self._graphs.move_to_end(key)
+        graph, tables, _ = self._graphs[key]
+        for _ in range(steps):
+            if graph is not None:
+                driver.replay(graph, stream)
+            else:
+                self._queue(self.instructions, places, self._table_places(tables))
+
+    def _prepare(self, places: dict[Buffer, int]) -> tuple[Any, int, int]:
+        """(graph or None, address and size of the argument tables) for these addresses."""
+        driver, device = self.device.driver, self.device
+        for kernel in self.kernels:
+            if kernel.extent > 0 and kernel.source not in self._functions:
+                self._functions[kernel.source] = driver.function(kernel)
+        raw = b"".join(self._table(k, places) for k in self._table_kernels())
+        tables = device.take(len(raw), "argument tables") if raw else 0
+        if raw:
+            driver.upload(tables, np.frombuffer(raw, np.uint8), device.stream)
+            driver.synchronize(device.stream)
+        if not self._captured:
+            return None, tables, len(raw)
+        driver.begin_capture(device.stream)
+        try:
+            self._queue(self.instructions, places, self._table_places(tables))
+        finally:
+            graph = driver.end_capture(device.stream)
+        return graph, tables, len(raw)
+
+    def _drop(self, entry: tuple[Any, int, int]) -> None:
+        graph, tables, nbytes = entry
+        if graph is not None:
+            self.device.driver.drop_graph(graph)
+        if tables:
+            self.device.give(tables, nbytes)
+
+    def _table_kernels(self) -> list[Kernel]:
+        return [k for k in self.kernels if k.launch is not None and k.launch.table]
+
+    def _table(self, kernel: Kernel, places: Mapping[Buffer, int]) -> bytes:
+        words = self._words(kernel, places)
+        return b"".join((np.float64(w) if isinstance(w, float) else np.int64(w)).tobytes() for w in words)
+
+    def _table_places(self, tables: int) -> dict[Kernel, int]:
+        found, at = {}, tables
+        for kernel in self._table_kernels():
+            found[kernel] = at
+            at += 8 * len(kernel.args)
+        return found
+
+    def _words(self, kernel: Kernel, places: Mapping[Buffer, int]) -> list[int | float]:
+        words: list[int | float] = []
+        for arg in kernel.args:
+            if isinstance(arg, Ptr):
+                words.append(places[arg.buffer] + arg.offset)
+            elif isinstance(arg, Int):
+                words.append((arg.value + 2**63) % 2**64 - 2**63)
+            elif isinstance(arg, Float):
+                words.append(float(arg.value))
+            else:
+                raise TypeError(f"kernel {kernel.name}: argument {arg!r} is no Ptr, Int or Float")
+        return words
+
+    def _queue(self, instructions: Sequence[Instruction], places: dict[Buffer, int], tables: dict[Kernel, int]) -> None:
+        """Launch everything in order; inside a capture this writes the graph."""
+        driver, stream = self.device.driver, self.device.stream
+        for instruction in instructions:
+            if isinstance(instruction, Call):
+                kernel = instruction.kernel
+                if kernel.extent > 0:
+                    words = [tables[kernel]] if kernel in tables else self._words(kernel, places)
+                    driver.launch(self._functions[kernel.source], kernel, words, stream)
+            elif isinstance(instruction, Copy):
+                target = places[instruction.target.buffer] + instruction.target.offset
+                source = places[instruction.source.buffer] + instruction.source.offset
+                driver.copy(target, source, instruction.nbytes, stream)
+            elif isinstance(instruction, Loop):
+                self._queue_loop(instruction, places, tables)
+            elif isinstance(instruction, While):
+                self._queue(instruction.condition, places, tables)
+                while self._read(instruction.flag, places, np.uint8):
+                    self._queue(instruction.body, places, tables)
+                    self._queue(instruction.condition, places, tables)
+            elif isinstance(instruction, Switch):
+                index = int(self._read(instruction.index, places, np.int32))
+                self._queue(instruction.branches[min(max(index, 0), len(instruction.branches) - 1)], places, tables)
+            else:
+                raise TypeError(f"{self.name}: a CUDA program cannot run {type(instruction).__name__}")
+
+    def _queue_loop(self, loop: Loop, places: dict[Buffer, int], tables: dict[Kernel, int]) -> None:
+        for trip in range(loop.trips):
+            inside = dict(places)
+            for step in loop.steps:
+                inside[step.window] = inside[step.base] + step.start + trip * step.stride
+            self._queue(loop.body, inside, tables)
+
+    def _read(self, pointer: Ptr, places: Mapping[Buffer, int], dtype: Any) -> Any:
+        """A number that decides where to go on: the host waits for it."""
+        value = np.zeros(1, dtype)
+        self.device.driver.download(value, places[pointer.buffer] + pointer.offset, self.device.stream)
+        self.device.driver.synchronize(self.device.stream)
+        return value[0]
+
+    # -- results -----------------------------------------------------------------------------------
+    def _deliver(self, arrays: Sequence[np.ndarray], places: Mapping[Buffer, int], steps: int) -> None:
+        driver, device = self.device.driver, self.device
+        wait = steps > 1
+        for k, buffer in enumerate(self._outputs):
+            source = self._donated.get(k)
+            if source is not None and (source in self._state or device.is_resident(arrays[source])):
+                device.resident(arrays[source]).newest = "device"
+            elif buffer.nbytes and arrays[len(self._inputs) + k].nbytes:
+                driver.download(arrays[len(self._inputs) + k], places[buffer], device.stream)
+                wait = True
+        status = np.zeros(4, np.int64)
+        if self._status is not None:
+            driver.download(status, places[self._status], device.stream)
+            wait = True
+        if wait:
+            driver.synchronize(device.stream)
+        if status[0]:
+            self._fail(tuple(int(v) for v in status), places)
+
+    def _fail(self, status: tuple[int, ...], places: Mapping[Buffer, int]) -> None:
+        assert self._status is not None
+        self.device.driver.upload(places[self._status], np.zeros(4, np.int64), self.device.stream)
+        self.device.driver.synchronize(self.device.stream)
+        code, node, bad, extent = status
+        text = f"{self.name}: a kernel found bad data (code {code}, node %{node}, value {bad}, allowed extent {extent})"
+        if self._explain_error is not None:
+            text = self._explain_error((code, node, bad, extent))
+        raise KernelError(text, (code, node, bad, extent))
+
+    # -- looking inside ----------------------------------------------------------------------------
+    def explain_rows(self) -> list[Row]:
+        """The kernels in order of execution: what they are for and what they cost."""
+        return [
+            Row(k.name, tuple(map(str, k.origins)), k.extent, k.extent, k.flops, k.nbytes, k.reason)
+            for k in self.kernels
+        ]
+
+    @property
+    def kernels_run(self) -> list[Kernel]:
+        return [k for k in self.kernels if k.extent > 0]
+
+    def keep_profile(self) -> None:
+        """Kernels inside a graph are not timed one by one; Nsight Systems does that."""
+
+    def stop_profile(self) -> None:
+        """See keep_profile."""
+
+    def measured(self) -> list[float]:
+        """No times: see keep_profile."""
+        return [0.0] * len(self.kernels_run)
+
+    def profile(self, repeats: int = 10, threads: int | None = None) -> list[Timing]:
+        """No times: see keep_profile."""
+        return [Timing(k.name, 0.0, k.flops, k.nbytes) for k in self.kernels_run]
+
+    def __repr__(self) -> str:
+        return f"<CudaProgram {self.name}: {len(self.kernels)} kernels, arena {self.arena_nbytes} B, {self.device!r}>"
+
+
+def _launches(instructions: Sequence[Instruction]) -> int:
+    """Nodes of the captured graph; more than any limit where the host decides the way."""
+    count = 0
+    for instruction in instructions:
+        if isinstance(instruction, (While, Switch)):
+            return MOST_NODES + 1
+        count += instruction.trips * _launches(instruction.body) if isinstance(instruction, Loop) else 1
+    return count
+
+
+def _copies(instructions: Sequence[Instruction]) -> list[Copy]:
+    found: list[Copy] = []
+    for instruction in instructions:
+        if isinstance(instruction, Copy):
+            found.append(instruction)
+        elif isinstance(instruction, Loop):
+            found += _copies(instruction.body)
+        elif isinstance(instruction, While):
+            found += _copies(instruction.condition) + _copies(instruction.body)
+        elif isinstance(instruction, Switch):
+            found += [c for branch in instruction.branches for c in _copies(branch)]
+    return found
+
+
+def _release(device: Any, constants: dict[Buffer, int], slots: dict[int, _Slot], graphs: dict[Any, Any]) -> None:
+    """A program is gone: its memory goes back to the device."""
+    device.dead += [(address, buffer.nbytes) for buffer, address in constants.items()]
+    device.dead += [(address, slot.nbytes) for slot in slots.values() for address in slot.addresses]
+    device.dead += [(tables, nbytes) for _, tables, nbytes in graphs.values() if tables]
+    device.dead_graphs += [graph for graph, _, _ in graphs.values() if graph is not None]
