@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from graphkeras.codegen import flags, report
 from graphkeras.codegen.check import CheckedProgram
+from graphkeras.codegen.claims import Claims
 from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Int, Kernel, View, Where, contiguous_strides
 from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
 from graphkeras.codegen.memory import bodies, plan_memory
@@ -39,7 +40,8 @@ def compile_graph(
     original = graph
     stages = report.stages(graph)
     check = True if flags.DEBUG.value else None
-    graph = optimise(graph, claimed=(), off=off, on_fire=report.on_fire(), after=stages, check=check)
+    claims = Claims(target)
+    graph = optimise(graph, claims, off=off, on_fire=report.on_fire(), after=stages, check=check)
     alien = can_lower(graph, target)
     if alien is not None:
         raise LoweringError(f"op {alien.op!r} in layer {alien.origin} has no native kernel")
@@ -73,6 +75,7 @@ def compile_graph(
         name=graph.name,
     )
     program.groups = ctx.groups
+    program.declined = claims.declined
     if isinstance(program, CheckedProgram):
         program.watch(original, graph, compile_graph)
     report.compiled(program, graph, time.perf_counter() - started, stages, aliases)

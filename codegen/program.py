@@ -87,6 +87,7 @@ class Program:
         self._explain_error = explain_error
         self._status = np.zeros(4, np.int64) if status is None else status.data
         self.groups: Sequence[Any] = ()  # of the fusion, for explain()
+        self.declined: Sequence[tuple[Any, str]] = ()  # composites that were taken apart, and why
         self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
         slots = len(inputs) + len(outputs)
         self._bound: list[Callable[[], np.ndarray | None]] = [_nothing] * slots  # weak references

@@ -33,7 +33,9 @@ def explain(program: Program) -> str:
         rows.append((row.name, _short(layers, 48), str(row.extent), str(row.chunks), _si(row.flops), _si(row.nbytes)))
     total = f"{len(program.kernels)} kernels, {len({k.source for k in program.kernels})} different, "
     total += f"{_si(sum(k.flops for k in program.kernels))}flop, {_si(sum(k.nbytes for k in program.kernels))}B, "
-    return f"{program.name}\n{_table(rows)}\n{total}arena {_si(program.arena_nbytes)}B"
+    apart = [f"{n.op} in {n.origin.layer or 'no layer'} ({n.origin.phase}): {why}" for n, why in program.declined]
+    notes = "".join(f"\ntaken apart: {text}" for text in dict.fromkeys(apart))
+    return f"{program.name}\n{_table(rows)}\n{total}arena {_si(program.arena_nbytes)}B{notes}"
 
 
 def timings(program: Program) -> str:

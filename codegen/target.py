@@ -58,7 +58,19 @@ def _load(path: str) -> Any:
 CPU = Target(
     "cpu",
     "graphkeras.codegen.cpu",
-    ("contract", "conv", "conv_grad", "pool", "gather", "random", "sorting", "pointwise", "reduce"),
+    (
+        "attention",
+        "attention_grad",
+        "contract",
+        "conv",
+        "conv_grad",
+        "pool",
+        "gather",
+        "random",
+        "sorting",
+        "pointwise",
+        "reduce",
+    ),
     "graphkeras.codegen.body:Body",
     "graphkeras.codegen.program:Program",
 )

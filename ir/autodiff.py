@@ -82,11 +82,7 @@ def _pull(b: Builder, node: Node, ct: Node | list[Node | None]) -> Sequence[Node
         if op.vjp is not None:
             result = op.vjp(b, ct, node)
         elif op.decompose is not None and op.kind is Kind.COMPOSITE:
-            out = op.decompose(b, node)
-            assert isinstance(ct, Node)
-            unique = list(dict.fromkeys(node.inputs))  # an input that is given twice gets its sum once
-            found = dict(zip(unique, gradients(b, [out], unique, [ct], partial=True), strict=True))
-            result = [found.pop(i, None) for i in node.inputs]
+            result = through_decomposition(b, ct if isinstance(ct, list) else [ct], node)
         else:
             raise GradientError(
                 f"op {node.op!r} in layer {node.origin} has no gradient. Use stop_gradient() on its result if none "
@@ -95,6 +91,17 @@ def _pull(b: Builder, node: Node, ct: Node | list[Node | None]) -> Sequence[Node
     if len(result) != len(node.inputs):
         raise AssertionError(f"vjp of {node.op!r} gave {len(result)} cotangents for {len(node.inputs)} inputs")
     return result
+
+
+def through_decomposition(b: Builder, cts: Sequence[Node | None], node: Node) -> list[Node | None]:
+    """Cotangents of a composite's inputs, from those of its results, through the primitives it stands for."""
+    decompose = get_op(node.op).decompose
+    assert decompose is not None
+    made = decompose(b, node)
+    outs = list(made) if isinstance(node.type, tuple) else [made]
+    unique = list(dict.fromkeys(node.inputs))  # an input that is given twice gets its sum once
+    found = dict(zip(unique, gradients(b, outs, unique, cts, partial=True), strict=True))
+    return [found.pop(i, None) for i in node.inputs]
 
 
 def _active(outputs: Sequence[Node], targets: set[Node], partial: bool) -> set[Node]:

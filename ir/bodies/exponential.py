@@ -42,6 +42,19 @@ def exp_value(x: Value) -> Value:
     return where(x.is_nan(), x, result)
 
 
+def flushed_exp_value(x: Value) -> Value:
+    """exp for weights: results below the normal numbers are zero, NaN gives zero and arguments are cut at 88 (709)."""
+    dtype = x.dtype
+    low, high = (-708.0, 709.0) if dtype == "float64" else (-87.0, 88.0)
+    clamped = where(x < high, x, high)
+    magic, pattern, bits = MAGIC[dtype]
+    shifted = clamped.fma(1.0 / math.log(2.0), magic)
+    n = shifted - magic
+    r = n.fma(-LN2_LOW[dtype], n.fma(-LN2_HIGH[dtype], clamped))
+    p = horner(r, table(r, "EXP")).fma(r * r, r) + 1.0
+    return where(x > low, p * power_of_two(shifted.bitcast(bits) - pattern, dtype), 0.0)
+
+
 def expm1_value(x: Value) -> Value:
     small = horner(x, table(x, "EXPM1")).fma(x * x, x)
     return where(abs(x) < 0.5, small, exp_value(x) - 1.0)

@@ -1,6 +1,7 @@
 """All op records; importing this package registers them."""
 
 from graphkeras.ir.ops import (
+    attention,
     composite,
     composite_layers,
     composite_losses,
@@ -24,6 +25,7 @@ from graphkeras.ir.ops import (
 )
 
 __all__ = [
+    "attention",
     "composite",
     "composite_layers",
     "composite_losses",

@@ -1,4 +1,4 @@
-"""COMPOSITE ops: layer normalisation, gated activations, attention."""
+"""COMPOSITE ops: layer normalisation, gated activations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from graphkeras.ir.op import Kind, Op, Sample, register
 from graphkeras.ir.ops.rules import (
     FLOATS,
     HALF,
-    broadcast,
     same_dtype,
     want_axes,
     want_dtype,
@@ -188,93 +187,6 @@ register(
         decompose=_gelu_decompose,
         samples=(Sample(((2, 3),), {"approximate": False}), Sample(((2, 3),), {"approximate": True})),
         doc="x times the normal distribution function of x, exact or with tanh (Hendrycks, Gimpel 2016).",
-        extra=EXTRA,
-    )
-)
-
-
-# -- attention -------------------------------------------------------------------------------------
-def _attention_infer(
-    q: TensorType, k: TensorType, v: TensorType, *mask: TensorType, scale: float, causal: bool
-) -> TensorType:
-    name = "attention"
-    dtype = same_dtype(name, q, k, v)
-    want_dtype(name, q, FLOATS)
-    if q.rank < 2 or k.rank != q.rank or v.rank != q.rank:
-        raise ValueError(f"{name} expects q (..., T, D), k (..., S, D), v (..., S, E); received {q}, {k}, {v}")
-    if not (q.shape[:-2] == k.shape[:-2] == v.shape[:-2] and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2]):
-        raise ValueError(f"{name} expects q (..., T, D), k (..., S, D), v (..., S, E); received {q}, {k}, {v}")
-    if k.shape[-2] == 0:
-        raise ValueError(f"{name} expects at least one key; received k {k}")
-    scores = TensorType((*q.shape[:-1], k.shape[-2]), dtype)
-    if len(mask) > 1:
-        raise ValueError(f"{name} takes at most one mask; received {len(mask)}")
-    for m in mask:
-        want_dtype(f"{name} (mask)", m, ("bool", dtype))
-        if broadcast(name, scores, m) != scores.shape:
-            raise ValueError(f"{name} expects a mask that broadcasts to {scores.shape}; received {m}")
-    return TensorType((*q.shape[:-1], v.shape[-1]), dtype)
-
-
-def _hidden(dtype: str) -> float:
-    """The score of a masked place: finite, so that a fully masked row averages instead of giving NaN."""
-    return -1e30 if dtype in ("float32", "float64") else -3e4
-
-
-def _attention(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarray, scale: float, causal: bool
-) -> np.ndarray:
-    scores = np.matmul(q, np.swapaxes(k, -1, -2)) * q.dtype.type(scale)
-    for m in mask:
-        scores = np.where(m, scores, -1e30).astype(scores.dtype) if m.dtype == bool else scores + m
-    if causal:
-        allowed = np.tril(np.ones(scores.shape[-2:], bool))
-        scores = np.where(allowed, scores, -1e30).astype(scores.dtype)
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.matmul(e / e.sum(axis=-1, keepdims=True), v)
-
-
-def _attention_decompose(b: Builder, node: Node) -> Node:
-    q, k, v, *mask = node.inputs
-    rank = q.type.rank
-    lead = tuple(range(rank - 2))
-    scores = b.dot_general(q, k, contract=((rank - 1,), (rank - 1,)), batch=(lead, lead))
-    scores = b.mul(wide(b, scores), node.attrs["scale"])
-    hidden = _hidden(scores.dtype)
-    for m in mask:
-        scores = b.select(m, scores, hidden) if m.dtype == "bool" else b.add(scores, wide(b, m))
-    if node.attrs["causal"]:
-        plane = scores.shape[-2:]
-        row = b.iota(shape=plane, dtype="int32", axis=0)
-        column = b.iota(shape=plane, dtype="int32", axis=1)
-        scores = b.select(b.ge(row, column), scores, hidden)
-    p = b.softmax(scores, axis=rank - 1)
-    if p.dtype != v.dtype:
-        p = b.cast(p, dtype=v.dtype)
-    return b.dot_general(p, v, contract=((rank - 1,), (rank - 2,)), batch=(lead, lead))
-
-
-def _with_mask(rng: np.random.Generator) -> list[np.ndarray]:
-    arrays = [rng.uniform(-1, 1, s).astype(np.float32) for s in ((2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 3))]
-    return [*arrays, rng.integers(0, 2, (2, 1, 1, 5)).astype(bool)]
-
-
-register(
-    Op(
-        "attention",
-        Kind.COMPOSITE,
-        _attention_infer,
-        widened(_attention),
-        None,
-        decompose=_attention_decompose,
-        samples=(
-            Sample(((2, 3, 4), (2, 5, 4), (2, 5, 3)), {"scale": 0.5, "causal": False}),
-            Sample(((2, 4, 2), (2, 4, 2), (2, 4, 2)), {"scale": 0.7, "causal": True}),
-            Sample(((2, 2, 3, 4),) * 4, {"scale": 0.5, "causal": False}, make=_with_mask),
-        ),
-        tolerance=1e-5,
-        doc="softmax(q k^T scale + mask) v for q (..., T, D), k (..., S, D), v (..., S, E). A bool mask is True where "
-        "a key may be seen, a float mask is added; causal hides keys after the query's position.",
         extra=EXTRA,
     )
 )

@@ -25,23 +25,43 @@ from graphkeras.ir.verify import verify
 Stage = Callable[[Graph], Graph]
 
 
-def decompose(graph: Graph, claimed: Collection[str] = ()) -> Graph:
-    """Replace composites by their primitives; ops in `claimed` have a template and stay."""
+Claims = Callable[[Node], bool]
 
-    def replace(b: Builder, node: Node, inputs: Any) -> Node | None:
-        op = get_op(node.op)
-        copy = b.copy_node(node, inputs)
-        if op.kind is Kind.COMPOSITE and node.op not in claimed:
-            assert op.decompose is not None
-            return op.decompose(b, copy)
-        return None
 
-    before = -1
-    while before != len(graph.nodes):  # a composite may decompose into another one
-        before = len(graph.nodes)
-        graph = rebuild(graph, replace)
-        if not any(get_op(n.op).kind is Kind.COMPOSITE and n.op not in claimed for n in graph.nodes):
-            break
+def nothing(node: Node) -> bool:
+    """No composite has a template."""
+    return False
+
+
+def decompose(graph: Graph, claimed: Claims = nothing) -> Graph:
+    """Replace composites by their primitives; those for which `claimed(node)` holds have a template and stay."""
+    kept: dict[Node, bool] = {}
+
+    def stays(node: Node) -> bool:
+        if node not in kept:
+            kept[node] = get_op(node.op).kind is not Kind.COMPOSITE or claimed(node)
+        return kept[node]
+
+    def step(graph: Graph) -> Graph:
+        results: dict[Node, tuple[Node, ...]] = {}
+
+        def replace(b: Builder, node: Node, inputs: Any) -> Node | None:
+            if node.op == "item" and node.inputs[0] in results:
+                return results[node.inputs[0]][node.attrs["index"]]
+            if stays(node):
+                return None
+            make = get_op(node.op).decompose
+            assert make is not None
+            made = make(b, b.copy_node(node, inputs))
+            if not isinstance(node.type, tuple):
+                return made
+            results[node] = made
+            return made[0]  # nobody but its items reads it
+
+        return rebuild(graph, replace)
+
+    while not all(stays(n) for n in graph.nodes):  # a composite may decompose into another one
+        graph = step(graph)
     return graph
 
 
@@ -101,7 +121,7 @@ def rules_of(stage: str) -> tuple[str, ...]:
 
 def optimise(
     graph: Graph,
-    claimed: Collection[str] = (),
+    claimed: Claims = nothing,
     *,
     off: Collection[str] = (),
     on_fire: Callable[[Rule, Node, Node], None] | None = None,

@@ -115,15 +115,16 @@ def test_repeated_index_set_sends_the_gradient_to_the_last() -> None:
 def test_an_input_given_twice_to_a_composite_counts_once() -> None:
     """attention(q, v, v): the gradient of v is the sum over both roles, not twice that sum."""
     b = Builder()
-    q = b.input(TensorType((2, 3, 4), "float64"), "q")
-    v = b.input(TensorType((2, 5, 4), "float64"), "v")
-    k = b.input(TensorType((2, 5, 4), "float64"), "k")
-    shared = b.attention(q, v, v, scale=0.5, causal=False)
-    apart = b.attention(q, k, v, scale=0.5, causal=False)
+    q = b.input(TensorType((2, 3, 2, 4), "float64"), "q")
+    v = b.input(TensorType((2, 5, 2, 4), "float64"), "v")
+    k = b.input(TensorType((2, 5, 2, 4), "float64"), "k")
+    attrs = {"scale": 0.5, "causal": False, "window": 0, "rate": 0.0}
+    shared = b.item(b.attention(q, v, v, **attrs), 0)
+    apart = b.item(b.attention(q, k, v, **attrs), 0)
     (both,) = gradients(b, [shared], [v])
     by_k, by_v = gradients(b, [apart], [k, v])
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 4))
+    x, y = rng.normal(size=(2, 3, 2, 4)), rng.normal(size=(2, 5, 2, 4))
     (got,) = evaluate(Graph([q, v], [both]), [x, y])
     want = sum(evaluate(Graph([q, v, k], [by_k, by_v]), [x, y, y]))
     np.testing.assert_allclose(got, want, rtol=1e-10)

@@ -7,9 +7,11 @@ from typing import Any
 from graphkeras import ops
 from graphkeras import random as gk_random
 from graphkeras.core.keras_tensor import KerasTensor
+from graphkeras.core.seed_generator import draw_seed
 from graphkeras.layers.attention.masks import all_of, causal_mask
 from graphkeras.layers.configured import ConfiguredLayer
-from graphkeras.ops.base import apply, promote, to_tensor
+from graphkeras.ops.attention import attend
+from graphkeras.ops.base import promote, to_tensor
 
 
 class Attention(ConfiguredLayer):
@@ -77,10 +79,9 @@ class Attention(ConfiguredLayer):
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) > 2 else value
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
-        drops = training and self.dropout > 0
         scores = None
-        if self._is_plain() and not drops and not return_attention_scores:
-            output = self._attend(query, key, value, value_mask, use_causal_mask)
+        if not return_attention_scores and self._is_plain(query, key, value):
+            output = self._attend(query, key, value, value_mask, use_causal_mask, training)
         else:
             scores = self._calculate_scores(query, key)
             allowed = self._calculate_score_mask(scores, value_mask, use_causal_mask)
@@ -89,21 +90,27 @@ class Attention(ConfiguredLayer):
             output = ops.where(ops.expand_dims(query_mask, -1), output, 0)
         return (output, scores) if return_attention_scores else output
 
-    def _is_plain(self) -> bool:
-        """Whether the scores are products that nobody else looks at."""
-        return self.score_mode == "dot" and type(self)._calculate_scores is Attention._calculate_scores
+    def _is_plain(self, query: Any, key: Any, value: Any) -> bool:
+        """Whether the scores are products of (batch, length, dim) arrays that nobody else looks at."""
+        own = type(self)
+        return (
+            self.score_mode == "dot"
+            and self.dropout < 1
+            and own._calculate_scores is Attention._calculate_scores
+            and own._calculate_score_mask is Attention._calculate_score_mask
+            and own._apply_scores is Attention._apply_scores
+            and all(len(x.shape) == 3 and x.shape[0] == query.shape[0] for x in (query, key, value))
+        )
 
-    def _attend(self, query: Any, key: Any, value: Any, value_mask: Any, causal: bool) -> Any:
+    def _attend(self, query: Any, key: Any, value: Any, value_mask: Any, causal: bool, training: bool) -> Any:
         """All in one op, which keeps no scores where the compiler can do without."""
         if self.scale is not None:
             query = ops.multiply(query, self.scale)
-        q, k, v = promote(*(to_tensor(x) for x in (query, key, value)))
-        if not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
-            return self._apply_scores(
-                self._calculate_scores(query, key), value, self._score_mask(q, k, value_mask, causal)
-            )[0]
-        extra = () if value_mask is None else (ops.expand_dims(ops.cast(value_mask, "bool"), -2),)
-        return apply("attention", q, k, v, *extra, scale=1.0, causal=bool(causal))
+        q, k, v = (ops.expand_dims(x, 2) for x in promote(*(to_tensor(x) for x in (query, key, value))))
+        masks = [] if value_mask is None else [ops.reshape(ops.cast(value_mask, "bool"), (-1, 1, 1, k.shape[1]))]
+        rate = float(self.dropout) if training else 0.0
+        key_bits = draw_seed(self.seed_generator) if rate > 0 else None
+        return ops.squeeze(attend(q, k, v, masks, scale=1.0, causal=bool(causal), rate=rate, key=key_bits), 2)
 
     def _calculate_scores(self, query: Any, key: Any) -> Any:
         """Scores (batch, Tq, Tv) of queries (batch, Tq, dim) and keys (batch, Tv, dim)."""
@@ -121,14 +128,6 @@ class Attention(ConfiguredLayer):
             return v_mask
         causal = causal_mask(*scores.shape[-2:])
         return all_of([None if v_mask is None else ops.expand_dims(v_mask, -2), causal])
-
-    def _score_mask(self, query: Any, key: Any, value_mask: Any, causal: bool) -> Any:
-        return all_of(
-            [
-                None if value_mask is None else ops.expand_dims(value_mask, -2),
-                causal_mask(query.shape[-2], key.shape[-2]) if causal else None,
-            ]
-        )
 
     def _apply_scores(
         self, scores: Any, value: Any, scores_mask: Any = None, training: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphkeras import ops
 from graphkeras.layers.activations.activation import Softmax
-from graphkeras.layers.attention.masks import all_of, causal_mask, scores_mask, with_heads
+from graphkeras.layers.attention.masks import all_of, causal_mask, scores_mask
 from graphkeras.layers.attention.multi_head_attention import AttentionBase, _check_shapes, unmasked
 from graphkeras.layers.regularization.dropout import Dropout
 
@@ -130,13 +130,13 @@ class GroupedQueryAttention(AttentionBase):
         self._return_attention_scores = return_attention_scores
         key = value if key is None else key
         query, key, value = unmasked(query), unmasked(key), unmasked(value)
-        causal_only = (
-            use_causal_mask
-            and all(m is None for m in (query_mask, value_mask, key_mask, attention_mask))
-            and self.sliding_window is None
-            and type(self)._compute_attention is GroupedQueryAttention._compute_attention
-        )
-        if not causal_only:
+        gate = self._gate_dense(query) if self.use_gate else None
+        projected = self._query_dense(query), self._key_dense(key), self._value_dense(value)
+        scores = None
+        if not return_attention_scores and self._is_plain():
+            masks = (query_mask, value_mask, key_mask, attention_mask)
+            output = self.attended(*projected, masks, training, use_causal_mask, self._inverse_sqrt_head_dim)
+        else:
             attention_mask = self._compute_attention_mask(
                 query,
                 value,
@@ -146,14 +146,22 @@ class GroupedQueryAttention(AttentionBase):
                 attention_mask=attention_mask,
                 use_causal_mask=use_causal_mask,
             )
-        gate = self._gate_dense(query) if self.use_gate else None
-        key, value = (ops.repeat(x, self.num_repeats, axis=2) for x in (self._key_dense(key), self._value_dense(value)))
-        extra = {"use_causal_mask": True} if causal_only else {}
-        output, scores = self._compute_attention(
-            self._query_dense(query), key, value, attention_mask=attention_mask, training=training, **extra
-        )
+            queries, *others = projected
+            repeated = (ops.repeat(x, self.num_repeats, axis=2) for x in others)
+            output, scores = self._compute_attention(
+                queries, *repeated, attention_mask=attention_mask, training=training
+            )
         output = self._output_dense(output if gate is None else ops.multiply(output, gate))
         return (output, scores) if return_attention_scores else output
+
+    def _is_plain(self) -> bool:
+        """Whether nobody else looks at the scores or decides how they come about."""
+        own = type(self)
+        return (
+            self.dropout < 1.0
+            and own._compute_attention is GroupedQueryAttention._compute_attention
+            and own._compute_attention_mask is GroupedQueryAttention._compute_attention_mask
+        )
 
     def _compute_attention(
         self,
@@ -164,20 +172,12 @@ class GroupedQueryAttention(AttentionBase):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> tuple[Any, Any]:
-        """(result, weights or None) of projected query, key and value; subclasses may replace it."""
+        """(result, weights or None) of projected query, key and value with as many heads; subclasses may replace it."""
         self.check_scores_wanted(self._return_attention_scores)
         drops = training and self.dropout > 0.0
         if not drops and not self._return_attention_scores:
-            output = ops.dot_product_attention(
-                query,
-                key,
-                value,
-                mask=with_heads(None if attention_mask is None else ops.cast(attention_mask, "bool"), 4),
-                scale=self._inverse_sqrt_head_dim,
-                is_causal=use_causal_mask,
-                flash_attention=self._flash_attention,
-            )
-            return output, None
+            masks = (None, None, None, attention_mask)
+            return self.attended(query, key, value, masks, False, use_causal_mask, self._inverse_sqrt_head_dim), None
         if use_causal_mask:
             attention_mask = all_of([attention_mask, causal_mask(query.shape[1], value.shape[1])])
         scores = ops.einsum("bquh,bkuh->buqk", ops.multiply(query, self._inverse_sqrt_head_dim), key)

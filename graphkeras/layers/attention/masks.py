@@ -56,6 +56,14 @@ def scores_mask(
     )
 
 
+def mask_parts(masks: Sequence[Any]) -> list[Any]:
+    """(query mask, value mask, key mask, attention mask), where given, each as bool (batch, heads, queries, keys)."""
+    query_mask, value_mask, key_mask, attention_mask = masks
+    places = ((query_mask, -1), (value_mask, -2), (key_mask, -2))
+    parts = [None if m is None else ops.expand_dims(m, axis) for m, axis in places]
+    return [with_heads(ops.cast(m, "bool"), 4) for m in (*parts, attention_mask) if m is not None]
+
+
 def with_heads(mask: Any, rank: int, attention_axes: int = 1) -> Any:
     """The mask with axes of size 1 for what it lacks of (batch, heads, queries, keys), of that rank."""
     while mask is not None and len(mask.shape) < rank:

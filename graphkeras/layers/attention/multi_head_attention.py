@@ -10,12 +10,15 @@ from typing import Any
 from graphkeras import config as gk_config
 from graphkeras import ops
 from graphkeras.core.operation import Operation
+from graphkeras.core.seed_generator import draw_seed
 from graphkeras.core.tensor import Tensor
 from graphkeras.layers.activations.activation import Softmax
-from graphkeras.layers.attention.masks import all_of, causal_mask, scores_mask, with_heads
+from graphkeras.layers.attention.masks import all_of, causal_mask, mask_parts, scores_mask, with_heads
 from graphkeras.layers.configured import ConfiguredLayer, resolver
 from graphkeras.layers.core.einsum_dense import EinsumDense
 from graphkeras.layers.regularization.dropout import Dropout
+from graphkeras.ops.attention import attend
+from graphkeras.ops.base import promote, to_tensor
 
 IDENTIFIERS = (
     "kernel_initializer",
@@ -37,6 +40,7 @@ class AttentionBase(ConfiguredLayer):
             raise ValueError(
                 f"`sliding_window` must be `None` or a positive integer. Received: sliding_window={sliding_window}"
             )
+        self._window = sliding_window
         self._flash_attention = flash_attention or gk_config.is_flash_attention_enabled()
         if self._flash_attention and dropout > 0.0:
             raise ValueError(
@@ -78,6 +82,27 @@ class AttentionBase(ConfiguredLayer):
                 "Returning attention scores is not supported when flash attention is enabled. Please disable flash "
                 "attention to access attention scores."
             )
+
+    def attended(
+        self, query: Any, key: Any, value: Any, masks: Sequence[Any], training: bool | None, causal: bool, scale: float
+    ) -> Any:
+        """All heads in one op, which keeps no scores: (batch, T, heads, dim) of projected query, key and value.
+
+        masks: (query mask, value mask, key mask, attention mask), each may be None.
+        """
+        drops = bool(training) and self._dropout_layer.rate > 0.0
+        q, k, v = promote(*(to_tensor(x) for x in (query, key, value)))
+        return attend(
+            q,
+            k,
+            v,
+            mask_parts(masks),
+            scale=scale,
+            causal=bool(causal),
+            window=self._window or 0,
+            rate=float(self._dropout_layer.rate) if drops else 0.0,
+            key=draw_seed(self._dropout_layer.seed_generator) if drops else None,
+        )
 
     def masked_softmax(self, scores: Any, mask: Any, axes: int = 1) -> Any:
         return self._softmax(scores, mask=with_heads(mask, len(scores.shape), axes))
@@ -276,14 +301,13 @@ class MultiHeadAttention(AttentionBase):
     ) -> Any:
         key = value if key is None else key
         query, key, value = unmasked(query), unmasked(key), unmasked(value)
-        masks = (query_mask, value_mask, key_mask, attention_mask)
-        causal_only = (
-            use_causal_mask
-            and all(m is None for m in masks)
-            and self._sliding_window is None
-            and type(self)._compute_attention is MultiHeadAttention._compute_attention
-        )
-        if not causal_only:
+        gate = self._gate_dense(query) if self._use_gate else None
+        projected = self._query_dense(query), self._key_dense(key), self._value_dense(value)
+        scores = None
+        if not return_attention_scores and self._is_plain(len(projected[0].shape)):
+            masks = (query_mask, value_mask, key_mask, attention_mask)
+            output = self.attended(*projected, masks, training, use_causal_mask, self._inverse_sqrt_key_dim)
+        else:
             attention_mask = self._compute_attention_mask(
                 query,
                 value,
@@ -293,19 +317,20 @@ class MultiHeadAttention(AttentionBase):
                 attention_mask=attention_mask,
                 use_causal_mask=use_causal_mask,
             )
-        gate = self._gate_dense(query) if self._use_gate else None
-        extra = {"use_causal_mask": True} if causal_only else {}
-        output, scores = self._compute_attention(
-            self._query_dense(query),
-            self._key_dense(key),
-            self._value_dense(value),
-            attention_mask,
-            training,
-            return_attention_scores,
-            **extra,
-        )
+            output, scores = self._compute_attention(*projected, attention_mask, training, return_attention_scores)
         output = self._output_dense(output if gate is None else ops.multiply(output, gate))
         return (output, scores) if return_attention_scores else output
+
+    def _is_plain(self, rank: int) -> bool:
+        """Whether nobody else looks at the scores or decides how they come about."""
+        own = type(self)
+        return (
+            rank == 4
+            and self._dropout < 1.0
+            and own._compute_attention is MultiHeadAttention._compute_attention
+            and own._compute_attention_mask is MultiHeadAttention._compute_attention_mask
+            and own._masked_softmax is MultiHeadAttention._masked_softmax
+        )
 
     def _compute_attention(
         self,
@@ -324,16 +349,8 @@ class MultiHeadAttention(AttentionBase):
         self.check_scores_wanted(return_attention_scores)
         drops = training and self._dropout > 0.0
         if not drops and not return_attention_scores and len(query.shape) == 4:
-            output = ops.dot_product_attention(
-                query,
-                key,
-                value,
-                mask=with_heads(None if attention_mask is None else ops.cast(attention_mask, "bool"), 4),
-                scale=self._inverse_sqrt_key_dim,
-                is_causal=use_causal_mask,
-                flash_attention=self._flash_attention,
-            )
-            return output, None
+            masks = (None, None, None, attention_mask)
+            return self.attended(query, key, value, masks, False, use_causal_mask, self._inverse_sqrt_key_dim), None
         if use_causal_mask:
             attention_mask = all_of([attention_mask, self._compute_causal_mask(query, value)])
         scores = ops.einsum(self._dot_product_equation, key, ops.multiply(query, self._inverse_sqrt_key_dim))
