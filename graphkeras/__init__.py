@@ -34,7 +34,7 @@ _NAMES = {
     "StatelessScope": "core.scopes",
     "SymbolicScope": "core.scopes",
     "Variable": "core.variable",
-    "device": "core.scopes",
+    "device": "core.placement",
     "install_as_keras": "keras_alias",
     "function": "backend.compiled",
     "grad": "core.derivatives",
@@ -93,7 +93,8 @@ if TYPE_CHECKING:
     from graphkeras.core.function import Function
     from graphkeras.core.keras_tensor import KerasTensor
     from graphkeras.core.operation import Operation
-    from graphkeras.core.scopes import RematScope, StatelessScope, SymbolicScope, device, name_scope, remat
+    from graphkeras.core.placement import device
+    from graphkeras.core.scopes import RematScope, StatelessScope, SymbolicScope, name_scope, remat
     from graphkeras.core.variable import Variable
     from graphkeras.dtype_policies import DTypePolicy, FloatDTypePolicy
     from graphkeras.initializers import Initializer

@@ -52,6 +52,12 @@ def changed(array: np.ndarray) -> None:
             found[1].outdated()
 
 
+def changed_all(arrays: Iterable[np.ndarray]) -> None:
+    if _copies:
+        for array in arrays:
+            changed(array)
+
+
 def refresh_all(arrays: Iterable[np.ndarray]) -> None:
     if _copies:
         for array in arrays:

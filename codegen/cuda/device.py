@@ -158,6 +158,14 @@ class Device:
         found = self.residents.get(id(array))
         return found is not None and found.array() is array
 
+    def end_lease(self, arrays: Iterable[np.ndarray]) -> None:
+        """These arrays may change from now on: the copies go."""
+        for array in arrays:
+            found = self.residents.pop(id(array), None)
+            if found is not None:
+                residence.forget(array)
+                self.give(found.address, found.nbytes)
+
     def lease(self, arrays: Iterable[np.ndarray]) -> None:
         """These arrays do not change until the next lease: one upload is enough."""
         for array in arrays:

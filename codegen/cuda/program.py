@@ -77,6 +77,7 @@ class CudaProgram:
         self._explain_error = explain_error
         self.device = devices.current()
         self.groups: Sequence[Any] = ()
+        self.declined: Sequence[Any] = ()
         self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
         numbers = {b: k for k, b in enumerate(inputs)}
         self._donated = {k: numbers[b] for k, b in enumerate(outputs) if b in numbers}

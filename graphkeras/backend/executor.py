@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from graphkeras.core import placement
+from graphkeras.ir import residence
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.node import attr_key
@@ -36,8 +38,12 @@ class Executable(Protocol):
     owner: Any
     stays_bound: bool  # whether a run after `release` still finds the arrays, if somebody else keeps them alive
 
-    def bind(self, inputs: Arrays, outputs: Arrays) -> None:
-        """Say where the inputs are read and the outputs written; a donated output is the array of its input."""
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
+        """Say where the inputs are read and the outputs written; a donated output is the array of its input.
+
+        state: positions of the inputs that are arrays of variables: a device keeps their values between runs, and
+        their owner asks for them (`graphkeras.ir.residence`).
+        """
 
     def run(self, steps: int = 1) -> None:
         """Run the graph `steps` times on the bound arrays."""
@@ -58,16 +64,18 @@ class InterpretedExecutable:
         self._inputs: Arrays = ()
         self._outputs: Arrays = ()
 
-    def bind(self, inputs: Arrays, outputs: Arrays) -> None:
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
         self._inputs, self._outputs = inputs, outputs
 
     def run(self, steps: int = 1) -> None:
+        residence.refresh_all(self._inputs)
         for _ in range(steps):
             results = evaluate(self.graph, self._inputs)
             # A result may be an input itself, which another result is about to overwrite.
             results = [np.array(r) for r in results]
             for target, result in zip(self._outputs, results, strict=True):
                 np.copyto(target, result)
+        residence.changed_all(self._outputs)
 
     def release(self) -> None:
         self._inputs = self._outputs = ()
@@ -88,13 +96,15 @@ class NativeExecutable:
         self._times: list[float] | None = None
         program.keep_profile()
 
-    def bind(self, inputs: Arrays, outputs: Arrays) -> None:
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
         # The program keeps addresses only: a reference kept there would make a variable copy itself before each run.
         self._bound = (inputs, outputs)
         self.program.bind(inputs, outputs, keep=False)
 
     def run(self, steps: int = 1) -> None:
+        residence.refresh_all(self._bound[0])
         self.program.run(steps)
+        residence.changed_all(self._bound[1])
         self.steps_done += steps
         if self._times is None and self.steps_done >= PROFILED_STEPS:
             self._times = self.program.measured()
@@ -113,6 +123,18 @@ class NativeExecutable:
         from graphkeras.codegen.report import kernel_rows
 
         return kernel_rows(self.program, self._times if self._times is not None else self.program.measured())
+
+
+class DeviceExecutable(NativeExecutable):
+    """A program on a GPU: state stays there, and whoever reads it on the host asks for it."""
+
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
+        self._bound = (inputs, outputs)
+        self.program.bind(inputs, outputs, keep=False, state=state)
+
+    def run(self, steps: int = 1) -> None:
+        self.program.run(steps)
+        self.steps_done += steps
 
 
 class _Cache:
@@ -145,11 +167,37 @@ class _Cache:
 cache = _Cache(CACHE_SIZE)
 
 
-def target() -> str:
-    """Where graphs run: what GRAPHKERAS_TARGET says, "cpu" by default."""
+def flag_target() -> str:
+    """What GRAPHKERAS_TARGET says: "cpu" by default."""
     from graphkeras.codegen.flags import TARGET
 
     return TARGET.value
+
+
+def target() -> str:
+    """Where graphs run: "cpu", "interpret", or a device such as "cuda:0"."""
+    return placement.chosen()[0]
+
+
+def open_device(name: str) -> Any:
+    """The device called "cuda:0" ...; RuntimeError says what is missing."""
+    from graphkeras.codegen.cuda import device
+
+    return device.get(name)
+
+
+def hold_data(arrays: Arrays) -> None:
+    """These arrays do not change until `release_data`: a device may keep them."""
+    name = target()
+    if name.startswith("cuda"):
+        open_device(name).lease(arrays)
+
+
+def release_data(arrays: Arrays) -> None:
+    """These arrays may change: a device must not rely on the values it has."""
+    name = target()
+    if name.startswith("cuda"):
+        open_device(name).end_lease(arrays)
 
 
 def compile(graph: Graph, donate: Mapping[int, int] | None = None, interpret: bool = False) -> Executable:
@@ -169,6 +217,8 @@ def compile(graph: Graph, donate: Mapping[int, int] | None = None, interpret: bo
 def _make(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
     if where == "interpret":
         return InterpretedExecutable(graph, aliases)
+    if where.startswith("cuda"):
+        return _make_for_device(graph, aliases, where)
     if where != "cpu":
         raise NotImplementedError(f"GRAPHKERAS_TARGET={where!r} cannot run models yet. Use 'cpu' or 'interpret'.")
     from graphkeras.codegen.compile import compile_graph
@@ -179,6 +229,21 @@ def _make(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
     except LoweringError as error:
         warnings.warn(f"{graph.name} runs interpreted, which is slow: {error}.", stacklevel=2)
         return InterpretedExecutable(graph, aliases)
+
+
+def _make_for_device(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
+    from graphkeras.codegen.compile import compile_graph
+    from graphkeras.codegen.cuda import device
+    from graphkeras.codegen.cuda.target import CUDA
+    from graphkeras.codegen.lower import LoweringError
+
+    with device.using(where) as found:
+        placement.announce(where, found.driver.name, placement.chosen()[1])
+        try:
+            return DeviceExecutable(graph, compile_graph(graph, aliases, target=CUDA))
+        except LoweringError as error:
+            warnings.warn(f"{graph.name} runs on the CPU: {error} for {where}.", stacklevel=2)
+    return _make(graph, aliases, "cpu")
 
 
 def structure(graph: Graph) -> Any:

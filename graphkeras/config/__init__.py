@@ -25,10 +25,13 @@ from graphkeras.core.config import (
     set_max_epochs,
     set_max_steps_per_epoch,
 )
+from graphkeras.core.placement import device_name as device
+from graphkeras.core.placement import set_device
 from graphkeras.dtype_policies.policy import dtype_policy, set_dtype_policy
 
 __all__ = [
     "backend",
+    "device",
     "disable_flash_attention",
     "disable_interactive_logging",
     "disable_traceback_filtering",
@@ -47,6 +50,7 @@ __all__ = [
     "max_epochs",
     "max_steps_per_epoch",
     "set_backend",
+    "set_device",
     "set_dtype_policy",
     "set_epsilon",
     "set_floatx",

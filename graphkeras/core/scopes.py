@@ -195,21 +195,6 @@ def in_symbolic_scope() -> bool:
     return get_global_attribute("symbolic_scope") is not None
 
 
-class device:
-    """Accepts the name of a device ("cpu", "cpu:0") for scripts that choose one. Eager ops always run on the CPU."""
-
-    def __init__(self, device_name: str) -> None:
-        if not isinstance(device_name, str):
-            raise ValueError(f"Argument `device_name` must be a string such as 'cpu'. Received: {device_name!r}")
-        self.device_name = device_name
-
-    def __enter__(self) -> device:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        return None
-
-
 REMAT_MODES = ("full", "activations", "larger_than", "list_of_layers", None)
 
 

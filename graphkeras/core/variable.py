@@ -15,6 +15,7 @@ from graphkeras.core.scopes import current_path, get_autocast_scope, get_statele
 from graphkeras.core.shapes import standardize_shape
 from graphkeras.core.tensor import Operators, Tensor
 from graphkeras.core.trace import current_trace, eager
+from graphkeras.ir.residence import refresh
 
 AGGREGATIONS = (None, "none", "mean", "sum", "only_first_replica")
 SYNCHRONIZATIONS = (None, "none", "auto", "on_read", "on_write")
@@ -78,7 +79,7 @@ class Variable(Operators):
         self._regularizer: Callable[..., Any] | None = None
         self._constraint: Callable[..., Any] | None = None
         self._overwrite_with_gradient = False
-        self._value = self._first_value(initializer, shape, dtype)
+        self._array = self._first_value(initializer, shape, dtype)
         self._shape = tuple(self._value.shape)
         self._dtype = standardize_dtype(self._value.dtype)
         trace = current_trace()
@@ -114,6 +115,16 @@ class Variable(Operators):
         return _own(value.numpy())
 
     # -- value -------------------------------------------------------------------------------------
+    @property
+    def _value(self) -> np.ndarray:
+        """The array that holds the value, fetched first where its newest state is on a device."""
+        refresh(self._array)
+        return self._array
+
+    @_value.setter
+    def _value(self, array: np.ndarray) -> None:
+        self._array = array
+
     @property
     def value(self) -> Tensor:
         """The current value, in the compute dtype inside a layer with mixed precision."""
@@ -169,15 +180,23 @@ class Variable(Operators):
         """A copy of the value as a NumPy array."""
         return np.array(self.value.numpy())
 
-    def writable(self) -> np.ndarray:
-        """The array itself, for a compiled program that updates it in place.
+    def bound(self, written: bool) -> np.ndarray:
+        """The array itself, for a compiled program. Its newest value may be on the device that the program runs on.
 
-        It is copied first where somebody else holds it, so that nobody sees a value change under their hands.
+        If it is to be written, it is copied first where somebody else holds it: nobody sees a value change under
+        their hands.
         """
-        array = self._value
+        return self.writable(fetch=False) if written else self._array
+
+    def writable(self, fetch: bool = True) -> np.ndarray:
+        """The array itself, to be updated in place; copied first where somebody else holds it."""
+        if fetch:
+            refresh(self._array)
+        array = self._array
         shared = sys.getrefcount(array) > _UNSHARED + 1 or array.base is not None or not array.flags.writeable
         if shared or not array.flags.c_contiguous:
-            self._value = array = np.array(array, order="C")
+            refresh(array)
+            self._array = array = np.array(array, order="C")
         return array
 
     # -- attributes --------------------------------------------------------------------------------

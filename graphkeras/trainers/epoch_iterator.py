@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.backend import executor
 from graphkeras.core import config, tree
 from graphkeras.trainers.data_adapters import get_data_adapter
 from graphkeras.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
@@ -99,6 +100,8 @@ class EpochIterator:
         self.adapter.on_epoch_begin()
         if self.steps_per_epoch is None or self._source.finished:
             self._source.restart()
+        if isinstance(self._source, _ArraySource):
+            self._source.hold()
         self._step = 0
         self.exhausted = False
 
@@ -127,7 +130,9 @@ class EpochIterator:
     def end_epoch(self) -> None:
         if self._known_batches is None and self.steps_per_epoch is None and self._step:
             self._known_batches = self._step
-        if isinstance(self._source, _StreamSource) and self.steps_per_epoch is None:
+        if isinstance(self._source, _ArraySource):
+            executor.release_data(self._source.arrays)
+        elif self.steps_per_epoch is None:
             self._source.close()
         self.adapter.on_epoch_end()
 
@@ -162,6 +167,10 @@ class _ArraySource:
     def restart(self) -> None:
         self.order = self.adapter.order()
         self._row = 0
+
+    def hold(self) -> None:
+        """The arrays stay as they are until the end of the epoch."""
+        executor.hold_data(self.arrays if self.order is None else [*self.arrays, self.order])
 
     def take(self, limit: int) -> Segment | None:
         n, batch = self.adapter.num_samples, self.adapter.batch_size

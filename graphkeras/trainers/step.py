@@ -18,6 +18,7 @@ from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace, ValueRequested, eager, origin
 from graphkeras.core.variable import Variable
 from graphkeras.ir.node import Node
+from graphkeras.ir.residence import changed_all, refresh_all
 from graphkeras.ir.types import TensorType, numpy_dtype
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 from graphkeras.trainers.guards import IndexCheck, index_checks
@@ -65,12 +66,12 @@ class StepProgram:
         with self.executable.lock:
             inputs = list(arrays)
             for i, variable in enumerate(self.variables):
-                inputs.append(variable.writable() if i in self.written else variable._value)
+                inputs.append(variable.bound(i in self.written))
             outputs, own = [], iter(self.result_arrays)
             for i in range(len(self.executable.graph.outputs)):
                 outputs.append(inputs[self.aliases[i]] if i in self.aliases else next(own))
             self.executable.owner = self
-            self.executable.bind(inputs, outputs)
+            self.executable.bind(inputs, outputs, state=range(len(arrays), len(inputs)))
             try:
                 if self.guarded:
                     self.executable.run(steps)
@@ -82,6 +83,7 @@ class StepProgram:
 
     def _run_guarded(self, state: Sequence[np.ndarray], steps: int) -> None:
         """Run; after an error the state is that of the last whole step: it is put back and the steps are run singly."""
+        refresh_all(state)
         saved = [a.copy() for a in state]
         try:
             self.executable.run(steps)
@@ -108,6 +110,7 @@ class StepProgram:
 def _restore(state: Sequence[np.ndarray], saved: Sequence[np.ndarray]) -> None:
     for array, old in zip(state, saved, strict=True):
         array[...] = old
+    changed_all(state)
 
 
 class EagerStep:
