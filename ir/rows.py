@@ -135,24 +135,13 @@ class _Search:
             raise _Dependent
         if node.op == "input" or (node.op == "broadcast_to" and not _has_extent(node.inputs[0], node, axis)):
             self.known[node] = axis
-        elif node.op == "broadcast_to" or get_op(node.op).kind is Kind.POINTWISE:
-            for i in node.inputs:
-                if _has_extent(i, node, axis):
-                    self._ask(i, axis - node.type.rank + i.type.rank)
-        elif node.op == "transpose":
-            self._ask(node.inputs[0], node.attrs["perm"][axis])
-        elif node.op == "reshape":
-            self._ask(node.inputs[0], _kept_axis(node.shape, axis, node.inputs[0].shape))
-        elif node.op in ("slice", "reverse"):
-            self._ask(node.inputs[0], axis)
-        elif node.op == "dot_general":
-            self._ask(*_behind(node, axis))
-        elif node.op == "take" and (own := axis - node.attrs["axis"] % node.inputs[0].type.rank) >= 0:
-            if own >= node.inputs[1].type.rank:
-                raise _Dependent
-            self._ask(node.inputs[1], own)
-        else:
+            return
+        pointwise = get_op(node.op).kind is Kind.POINTWISE
+        sources = _BEHIND.get(node.op, _operands if pointwise else _nothing)(node, axis)
+        if not sources:
             raise _Dependent
+        for source, own in sources:
+            self._ask(source, own)
 
 
 def _has_extent(operand: Node, node: Node, axis: int) -> bool:
@@ -207,17 +196,6 @@ def _dot(search: _Search, node: Node, own: list[int | None]) -> int | None:
     if own[side] not in free:
         raise _Dependent
     return len(batch[0]) + (len(_free_axes(node, 0)) if side else 0) + free.index(own[side])  # type: ignore[arg-type]
-
-
-def _behind(node: Node, axis: int) -> tuple[Node, int]:
-    """The operand of a product, and its axis, that a free axis of the result comes from."""
-    batch = len(node.attrs["batch"][0])
-    left = _free_axes(node, 0)
-    if axis < batch:
-        raise _Dependent
-    if axis < batch + len(left):
-        return node.inputs[0], left[axis - batch]
-    return node.inputs[1], _free_axes(node, 1)[axis - batch - len(left)]
 
 
 def _transpose(search: _Search, node: Node, own: list[int | None]) -> int | None:
@@ -305,6 +283,66 @@ def _images(search: _Search, node: Node, own: list[int | None]) -> int | None:
     return 0
 
 
+# -- the other way: the operands, and their axes, that the rows of a result come from --------------------
+Sources = list[tuple[Node, int]]
+
+
+def _nothing(node: Node, axis: int) -> Sources:
+    return []
+
+
+def _operands(node: Node, axis: int) -> Sources:
+    rank = node.type.rank
+    return [(i, axis - rank + i.type.rank) for i in node.inputs if _has_extent(i, node, axis)]
+
+
+def _same_axis(node: Node, axis: int) -> Sources:
+    return [(i, axis) for i in node.inputs]
+
+
+def _behind_dot(node: Node, axis: int) -> Sources:
+    """A free axis of the result belongs to one operand, an axis of the batch to both."""
+    batch, left = node.attrs["batch"], _free_axes(node, 0)
+    own = axis - len(batch[0])
+    if own < 0:
+        return [(i, batch[k][axis]) for k, i in enumerate(node.inputs)]
+    if own < len(left):
+        return [(node.inputs[0], left[own])]
+    return [(node.inputs[1], _free_axes(node, 1)[own - len(left)])]
+
+
+def _behind_reduce(node: Node, axis: int) -> Sources:
+    source = node.inputs[0]
+    given = node.attrs["axes"] if "axes" in node.attrs else (node.attrs["axis"],)
+    kept = [a for a in range(source.type.rank) if a not in {g % source.type.rank for g in given}]
+    return [(source, axis if node.attrs.get("keepdims") else kept[axis])]
+
+
+def _behind_take(node: Node, axis: int) -> Sources:
+    own = axis - node.attrs["axis"] % node.inputs[0].type.rank
+    return [(node.inputs[1], own)] if 0 <= own < node.inputs[1].type.rank else []
+
+
+def _behind_images(node: Node, axis: int) -> Sources:
+    kernel = node.inputs[1] if node.op.startswith("conv") else None
+    return [(i, 0) for i in node.inputs if i is not kernel] if axis == 0 else []
+
+
+_REDUCTIONS = "reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or argmax argmin".split()
+_IMAGES = "conv conv_input_grad pool_max pool_sum pool_max_grad pool_sum_grad".split()
+_ALONG = "cumulative sort argsort".split()
+
+_BEHIND: dict[str, Callable[[Node, int], Sources]] = {
+    "broadcast_to": _operands,
+    "transpose": lambda node, axis: [(node.inputs[0], node.attrs["perm"][axis])],
+    "reshape": lambda node, axis: [(node.inputs[0], _kept_axis(node.shape, axis, node.inputs[0].shape))],
+    "dot_general": _behind_dot,
+    "take": _behind_take,
+    **dict.fromkeys(("slice", "reverse", "pad", "concat", "take_along_axis", *_ALONG), _same_axis),
+    **dict.fromkeys(_REDUCTIONS, _behind_reduce),
+    **dict.fromkeys(_IMAGES, _behind_images),
+}
+
 _RULES: dict[str, Rule] = {
     "dot_general": _dot,
     "transpose": _transpose,
@@ -316,7 +354,7 @@ _RULES: dict[str, Rule] = {
     "concat": _concat,
     "take": _take,
     "take_along_axis": _take_along,
-    **dict.fromkeys("reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or argmax argmin".split(), _reduce),
-    **dict.fromkeys("cumulative sort argsort".split(), _along_others),
-    **dict.fromkeys("conv conv_input_grad pool_max pool_sum pool_max_grad pool_sum_grad".split(), _images),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(_ALONG, _along_others),
+    **dict.fromkeys(_IMAGES, _images),
 }

@@ -53,6 +53,14 @@ def pieces(b: Builder, h: Node, _w: Node, _x: Node, _m: Node) -> Node:
     return b.concat(top, top, axis=1)
 
 
+def from_what_is_scanned(b: Builder, h: Node, w: Node, x: Node, _m: Node) -> Node:
+    """Only the reader of these says that they have rows."""
+    top = b.reduce_max(x, axes=(1,), keepdims=True)
+    wide = b.concat(b.exp(b.sub(x, top)), b.cumulative(x, axis=1, combine="sum", reverse=True), axis=1)
+    total = b.reduce_sum(b.pad(wide, low=(0, 1), high=(0, 0), interior=(0, 0), value=1.0), axes=(1,), keepdims=False)
+    return b.add(b.div(h, b.reshape(total, shape=(ROWS, 1))), dot(b, x, w, ((1,), (1,))))
+
+
 def looked_up(b: Builder, h: Node, w: Node, _x: Node, mask: Node) -> Node:
     rows = b.take(w, b.cast(mask, dtype="int32"), axis=0, mode="clip")
     return b.add(h, b.slice(rows, start=(0, 0), stop=(ROWS, 4), step=(1, 1)))
@@ -67,7 +75,7 @@ def images(b: Builder, h: Node, w: Node, _x: Node, _m: Node) -> Node:
 
 
 SHAPES = {attention: (ROWS, 4, 3)}
-INDEPENDENT = [gates, attention, from_the_left, pieces, looked_up, images]
+INDEPENDENT = [gates, attention, from_the_left, pieces, from_what_is_scanned, looked_up, images]
 
 
 def traced(body: Callable[..., Node]) -> tuple[Graph, list[np.ndarray]]:
