@@ -8,8 +8,8 @@ gathered or stacked.
 
 from __future__ import annotations
 
-from collections import Counter
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
