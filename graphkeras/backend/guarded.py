@@ -129,7 +129,7 @@ class GuardedTrace(Trace):
         return self.values[variable]
 
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
-        node: Node = tensor.data  # type: ignore[assignment]
+        node = _unwatched(tensor.data)  # type: ignore[arg-type]
         constant = all(n.op != "input" for n in reachable([node]))
         variable = node.op == "input" and node not in self.inputs  # a setting, which seldom changes
         if constant or variable or (tensor.size == 1 and not is_inexact(node.dtype)):
@@ -141,13 +141,13 @@ class GuardedTrace(Trace):
 
     def concrete_bool(self, tensor: Tensor) -> bool:
         check_single(tensor)
-        node: Node = tensor.data  # type: ignore[assignment]
+        node = _unwatched(tensor.data)  # type: ignore[arg-type]
         if node.dtype != "bool":
             node = self.builder.emit("ne", node, self.builder.const(0, node.dtype))
         return bool(self._answer(node))
 
     def concrete_int(self, tensor: Tensor) -> int:
-        node: Node = tensor.data  # type: ignore[assignment]
+        node = _unwatched(tensor.data)  # type: ignore[arg-type]
         if node.dtype.startswith(("float", "bfloat")):  # 2.3 and 2.7 are one path
             node = self.builder.emit("trunc", node)
         return int(self._answer(node))
@@ -175,6 +175,13 @@ class GuardedTrace(Trace):
                 if n not in known:
                     known[n] = apply_reference(n, [known[i] for i in n.inputs])
         return known[node]
+
+
+def _unwatched(node: Node) -> Node:
+    """The value itself, which is the same for all tapes."""
+    while node.op == "watched":
+        node = node.inputs[0]
+    return node
 
 
 def user_line() -> str:

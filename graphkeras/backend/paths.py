@@ -30,7 +30,7 @@ MAX_TRACES = 16  # in one call
 MAX_CHANGES = 4
 
 # Computed again where they are used: cheaper than keeping them.
-CHEAP = frozenset(("const", "broadcast_to", "iota", "reshape", "transpose"))
+CHEAP = frozenset(("const", "broadcast_to", "iota", "reshape", "transpose", "watched"))
 
 
 @dataclass

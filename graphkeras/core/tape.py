@@ -1,7 +1,8 @@
 """GradientTape: record a piece of code, then ask for gradients, inside a compiled step and in eager code alike.
 
-Inside a step everything is recorded anyway, so the tape only remembers where it began. In eager code it opens a trace
-of its own, whose values are computed when Python asks for them.
+Inside a step everything is recorded anyway. What was recorded before the tape began must not pass gradients on, so in
+the tape variables and watched tensors are new nodes of the same value (op "watched"), which nothing before depends on.
+In eager code the tape opens a trace of its own, whose values are computed when Python asks for them.
 """
 
 from __future__ import annotations
@@ -83,24 +84,48 @@ class GradientTape:
         self._persistent = persistent
         self._trace: Trace | None = None
         self._own: EagerTrace | None = None
-        self._before: dict[Variable, Tensor] = {}
-        self._watched: list[tuple[Tensor, np.ndarray, Node]] = []  # given back when the block ends
+        self._before: dict[Variable, Tensor] = {}  # what variables held when the tape began, as nodes of its own
+        self._outside: dict[Variable, Tensor] = {}  # the same as the code around the tape knows it
+        self._watched: list[tuple[Tensor, tuple[Any, Any], Node]] = []  # given back when the block ends
+        self._leaves: set[Node] = set()
 
     def __enter__(self) -> GradientTape:
         self._trace = current_trace()
         if self._trace is None:
             self._own = EagerTrace()
             self._trace = self._own.__enter__()
-        self._before = dict(self._trace.values)
+        self._begin(self._trace)
         return self
 
     def __exit__(self, *exc: Any) -> None:
         if self._own is not None:
             self._own.__exit__(*exc)
-        for tensor, array, _ in self._watched:
-            tensor.data, tensor.trace = array, None
+        self._end(self._opened())
+        for tensor, (data, trace), _ in self._watched:
+            tensor.data, tensor.trace = data, trace
         if self._own is not None and exc[0] is None:
             self._own.flush()
+
+    def _begin(self, trace: Trace) -> None:
+        """Give what variables hold nodes of its own."""
+        self._before = dict(trace.values)
+        for variable, value in self._before.items():
+            if self._own is None and is_inexact(str(value.dtype)):
+                self._outside[variable] = value
+                self._before[variable] = trace.values[variable] = Tensor(self._leaf(trace, trace.lift(value)), trace)
+
+    def _end(self, trace: Trace) -> None:
+        for variable, value in self._outside.items():
+            if trace.values.get(variable) is self._before[variable]:
+                trace.values[variable] = value
+        self._outside = {}
+
+    def _leaf(self, trace: Trace, node: Node) -> Node:
+        """A new node of the same value."""
+        trace.watches += 1
+        leaf = trace.builder.emit("watched", node, token=trace.watches)
+        self._leaves.add(leaf)
+        return leaf
 
     def watch(self, tensor: Any) -> None:
         """Make gradients with respect to these tensors available (variables need no watching)."""
@@ -113,11 +138,12 @@ class GradientTape:
                     f"GradientTape.watch() takes tensors. Received: {leaf!r} (of type {type(leaf).__name__}). "
                     "Convert it with ops.convert_to_tensor() first and use the result in the computation."
                 )
-            if leaf.trace is not None:
-                continue
-            array: np.ndarray = leaf.data  # type: ignore[assignment]
-            node = trace.watch(array) if isinstance(trace, EagerTrace) else trace.lift(leaf)
-            self._watched.append((leaf, array, node))
+            if isinstance(trace, EagerTrace) and leaf.trace is None:
+                node = trace.watch(leaf.data)  # type: ignore[arg-type]
+                self._leaves.add(node)
+            else:
+                node = self._leaf(trace, trace.lift(leaf))
+            self._watched.append((leaf, (leaf.data, leaf.trace), node))
             leaf.data, leaf.trace = node, trace
 
     def tensor(self, value: Any) -> Tensor:
@@ -131,8 +157,7 @@ class GradientTape:
             tensor = Tensor(tensor.data)
             self.watch(tensor)
             return tensor
-        trace.watches += 1
-        return Tensor(trace.builder.emit("watched", trace.lift(tensor), token=trace.watches), trace)
+        return Tensor(self._leaf(trace, trace.lift(tensor)), trace)
 
     def gradient(
         self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"
@@ -247,7 +272,8 @@ class GradientTape:
     def reset(self) -> None:
         """Forget everything recorded so far: what was computed before counts as constant from now on."""
         trace = self._opened()
-        self._before = dict(trace.values)
+        self._end(trace)
+        self._begin(trace)
         self._watched = []
 
     def watched_variables(self) -> tuple[Variable, ...]:
@@ -275,10 +301,17 @@ class GradientTape:
             if tensor is source:
                 return node
         if isinstance(source, Tensor) and source.trace is trace:
-            return source.data  # type: ignore[return-value]
+            return source.data if self._has_recorded(trace, source.data) else None  # type: ignore[return-value,arg-type]
         if isinstance(source, Operators):
             return None
         raise ValueError(f"GradientTape.gradient() takes variables and tensors as sources. Received: {source!r}")
+
+    def _has_recorded(self, trace: Trace, node: Node) -> bool:
+        """Whether a value that nobody watched was computed in the tape, from something that the tape knows."""
+        if self._own is not None:
+            return True
+        known = self._leaves | {n for v, n in trace.reads.items() if v not in self._before}
+        return not known.isdisjoint(reachable([node]))
 
     def _opened(self) -> Trace:
         if self._trace is None:

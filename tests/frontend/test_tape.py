@@ -101,3 +101,72 @@ def test_gradient_of_integers_is_refused():
         y = v + 1
     with pytest.raises(ValueError, match="float target"):
         tape.gradient(y, v)
+
+
+@pytest.fixture(params=[False, True], ids=["eager", "compiled"])
+def run(request):
+    return keras.function if request.param else lambda fn: fn
+
+
+def test_what_came_before_the_tape_is_constant(run):
+    """A target network's value, and an assignment, as in Q-learning and in training with two optimizers."""
+    w, c = keras.Variable([1.0, 2.0]), keras.Variable(2.0)
+
+    def step():
+        target = ops.sum(w * w)
+        c.assign(c + target)
+        with keras.GradientTape() as tape:
+            value = ops.sum(w * w)  # the same computation, and in the tape it counts
+            loss = value * ops.stop_gradient(value) - target * value + c * ops.sum(w)
+        return tape.gradient(loss, [w, c, target])
+
+    by_w, by_c, by_target = run(step)()
+    np.testing.assert_allclose(by_w, [7.0, 7.0])  # (5 - 5) 2 w + (2 + 5)
+    assert float(by_c) == 3.0 and by_target is None
+    np.testing.assert_allclose(w.numpy(), [1.0, 2.0])
+    assert float(c) == 7.0
+
+
+def test_a_watched_tensor_counts_from_the_tape_on(run):
+    def step(x):
+        before = ops.sum(x * x)
+        with keras.GradientTape() as outer:
+            outer.watch(x)
+            with keras.GradientTape() as inner:
+                inner.watch(x)
+                y = ops.sum(x * x * x)
+            first = inner.gradient(y, x)
+            z = ops.sum(first * before)
+        return outer.gradient(z, x), first, before
+
+    second, first, before = run(step)(ops.array([1.0, 2.0]))
+    np.testing.assert_allclose(first, [3.0, 12.0])
+    np.testing.assert_allclose(second, [30.0, 60.0])
+    assert float(before) == 5.0
+
+
+def test_what_nobody_watches_has_no_gradient(run):
+    def step(x):
+        with keras.GradientTape() as tape:
+            y = ops.sum(x * x)
+        return tape.gradient(y, x), tape.gradient(y, x, unconnected_gradients="zero")
+
+    none, zero = run(step)(ops.array([1.0, 2.0]))
+    assert none is None and np.array(zero).tolist() == [0.0, 0.0]
+
+
+def test_settings_are_read_in_a_tape():
+    """A float that Python reads in every step and that seldom changes is no reason to run Python in every step."""
+    temperature = keras.Variable(2.0, trainable=False)
+    w = keras.Variable(3.0)
+
+    @keras.function
+    def step(x):
+        before = w * temperature
+        with keras.GradientTape() as tape:
+            y = w * x * float(temperature)
+        return tape.gradient(y, w) + before
+
+    assert float(step(np.float32(1))) == 8.0
+    assert float(step(np.float32(2))) == 10.0
+    assert [t.interactive for t in step._trees.values()] == [False]
