@@ -26,7 +26,7 @@ def parse(name: Any) -> str:
     found = re.fullmatch(r"(cpu|cuda|gpu)(?::(\d+|simulated))?", name.strip().lower())
     if found is None or (found[1] == "cpu" and found[2] not in (None, "0")):
         raise ValueError(
-            f"Unknown device {name!r}. Expected 'cpu', or 'cuda:N' ('gpu:N') with the number N of a GPU, such as 'cuda:0'."
+            f"Unknown device {name!r}. Expected 'cpu', or 'cuda:N' ('gpu:N') with the number of a GPU, such as 'cuda:0'."
         )
     return "cpu" if found[1] == "cpu" else f"cuda:{found[2] or 0}"
 
@@ -43,9 +43,7 @@ def set_device(name: str | None) -> None:
 
     >>> import graphkeras
     >>> graphkeras.config.set_device("cpu")
-    >>> graphkeras.config.device()
-    'cpu'
-    >>> graphkeras.config.set_device(None)
+    >>> graphkeras.config.set_device(None)  # back to what GRAPHKERAS_TARGET says
     """
     wanted = None if name is None else parse(name)
     if wanted is not None:
@@ -102,9 +100,10 @@ class device:
     Example:
 
     >>> import graphkeras
+    >>> model = graphkeras.Sequential([graphkeras.Input((2,)), graphkeras.layers.ReLU()])
     >>> with graphkeras.device("cpu"):
-    ...     graphkeras.config.device()
-    'cpu'
+    ...     model.predict([[1.0, -1.0]], verbose=0).tolist()
+    [[1.0, 0.0]]
     """
 
     def __init__(self, device_name: str) -> None:
