@@ -25,9 +25,7 @@ def parse(name: Any) -> str:
         )
     found = re.fullmatch(r"(cpu|cuda|gpu)(?::(\d+|simulated))?", name.strip().lower())
     if found is None or (found[1] == "cpu" and found[2] not in (None, "0")):
-        raise ValueError(
-            f"Unknown device {name!r}. Expected 'cpu', or 'cuda:N' ('gpu:N') with the number of a GPU, such as 'cuda:0'."
-        )
+        raise ValueError(f"Unknown device {name!r}. Expected 'cpu', or 'cuda:N' ('gpu:N') such as 'cuda:0'.")
     return "cpu" if found[1] == "cpu" else f"cuda:{found[2] or 0}"
 
 
@@ -100,9 +98,10 @@ class device:
     Example:
 
     >>> import graphkeras
+    >>> import numpy as np
     >>> model = graphkeras.Sequential([graphkeras.Input((2,)), graphkeras.layers.ReLU()])
     >>> with graphkeras.device("cpu"):
-    ...     model.predict([[1.0, -1.0]], verbose=0).tolist()
+    ...     model.predict(np.array([[1.0, -1.0]]), verbose=0).tolist()
     [[1.0, 0.0]]
     """
 
