@@ -447,7 +447,7 @@ class WindowPrinter:
             self._tile(x_at, "y, shift(tile_rows, i - block), end - i", column)
         with w.block("for r in range(block, end)"):
             w.line("pixel = y_at + y_rows[r]")
-            with w.block(f"for jj in range(min({self.panel}, here))"):
+            with w.block(f"for jj in range({f'min({self.panel}, here)' if self.masked else self.panel})"):
                 w.line(f"j = {column} + jj")
                 w.line(f"acc = y[(r - block) * {self.panel} + jj]")
                 self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])

@@ -5,6 +5,7 @@ A kernel is a Python function `kernel(args, lo, hi)` that Numba types and LLVM v
     p = ptr_float32(args, 3)       argument word 3 as a pointer; p[i], p[i] = v; shift(p, n) is p + n elements;
                                    view_int32(p) is the same address with another element type;
                                    either(c, p, q) is p or q, in no alias class
+    prefetch(p)                    asks for the cache line at p, which may lie anywhere
     n = int_arg(args, 4)           an integer word          a = float_arg(args, 5)   a float64 word
     float32(x) ... uint64(x)       casts; float -> int saturates (NaN: 0); float32_to_int32(x) is the same, said aloud
     bitcast_<dtype>(x)             the same bits as another type of the same width
@@ -41,6 +42,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import get_or_insert_function
 from numba.core.datamodel import models
 from numba.core.datamodel.registry import register_default
 from numba.core.imputils import lower_builtin
@@ -210,6 +212,19 @@ def _shift(typingctx, p, n):  # type: ignore[no-untyped-def]
     return signature(p, p, types.int64), codegen
 
 
+def _prefetch(typingctx, p):  # type: ignore[no-untyped-def]
+    """Ask for the cache line at p; the address need not exist."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        call = get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(call, [builder.bitcast(args[0], byte), I32(0), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return signature(types.none, p), codegen
+
+
 def _int_arg(typingctx, args, k):  # type: ignore[no-untyped-def]
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _load_word(builder, args[0], args[1])
@@ -234,6 +249,7 @@ def _either(typingctx, condition, p, q):  # type: ignore[no-untyped-def]
 
 
 _declare("shift", _shift)
+_declare("prefetch", _prefetch)
 _declare("either", _either)
 _declare("int_arg", _int_arg)
 _declare("float_arg", _float_arg)

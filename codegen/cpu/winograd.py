@@ -26,6 +26,7 @@ from graphkeras.codegen.writer import Writer
 if TYPE_CHECKING:
     from graphkeras.codegen.cpu.conv import Window
 
+LINE = 64  # bytes of a cache line
 BLOCK = 192 * 1024  # bytes of a block's points, inputs and products together
 
 
@@ -191,7 +192,8 @@ class _Forward:
             params.scratch("y", OUT * OUT * cut.cout, c.dtype)
         params.scratch("v", cut.block * POINTS * cut.cin, c.dtype)
         params.scratch("m", cut.block * POINTS * cut.cout, c.dtype)
-        params.ints(u_plane=self.u.shape[1], cout=c.cout, depth=cut.depth)
+        params.ints(u_plane=self.u.shape[1])
+        params.literals(cout=c.cout, depth=cut.depth)
         image_params(params, c, cut)
         return params
 
@@ -223,6 +225,11 @@ class _Forward:
                 with w.block("for r in range(rows)"), w.block("for s in range(columns)"):
                     w.line("pixel = pixel0 + r * count1 + s")
                     w.line(f"line = shift(y, (r * {OUT} + s) * {cut.cout})")
+                    w.line(f"below = pixel + {OUT} * count1")
+                    fetches = self.body.fetches(["below", "j"])
+                    with w.block(f"for j in range(0, {cut.cout if fetches else 0}, {LINE // 4})"):
+                        for text in fetches or ["pass"]:
+                            w.line(text)
                     with w.block("for j in range(cout)"):
                         w.line("acc = line[j]")
                         self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])
@@ -230,11 +237,11 @@ class _Forward:
 
 # -- shared with the kernel's gradient ----------------------------------------------------------------------
 def image_params(params: Params, c: Window, cut: Cut) -> None:
-    """What `print_tile` and `print_inputs` use."""
+    """What `print_tile` and `print_inputs` use. Channels are in the source anyway, as steps of the transforms."""
     params.ints(all_tiles=c.images * cut.per_image, tiles_of_image=cut.per_image, tiles_of_row=cut.tiles[1])
     for i, a in enumerate(c.axes):
         params.ints(**{f"size{i}": a.size, f"low{i}": a.low, f"count{i}": a.count})
-    params.ints(cin=c.cin)
+    params.literals(cin=c.cin)
 
 
 def print_tile(w: Writer) -> None:

@@ -23,7 +23,8 @@ from graphkeras.codegen.writer import Writer
 if TYPE_CHECKING:
     from graphkeras.codegen.cpu.conv import Window
 
-RUNS = 16  # most sums that are kept apart
+RUNS = 8  # sums that are kept apart ...
+TILES = 512  # ... and more where each of them has so many tiles
 PARTIAL = 5 << 19  # bytes of all of them
 
 
@@ -34,7 +35,8 @@ def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: Vi
     cut = replace(cut, mr=mr, cin=-(-cut.cin // mr) * mr)
     blocks = -(-c.images * cut.per_image // cut.block)
     size = POINTS * cut.cin * cut.cout
-    most = max(1, min(blocks, RUNS, PARTIAL // (4 * size))) if c.flops > SERIAL else 1
+    most = max(RUNS, c.images * cut.per_image // TILES)
+    most = max(1, min(blocks, most, PARTIAL // (4 * size))) if c.flops > SERIAL else 1
     runs = 1 << (most.bit_length() - 1)  # a power of two: shared evenly among as many threads
     per_run = -(-blocks // runs)
     runs = -(-blocks // per_run)
@@ -58,7 +60,8 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
     params.target("sums", sums)
     params.scratch("v", cut.block * POINTS * cut.cin, c.dtype)
     params.scratch("d", cut.block * POINTS * cut.cout, c.dtype)
-    params.ints(cout=c.cout, blocks=blocks[0], blocks_of_run=blocks[1])
+    params.ints(blocks=blocks[0], blocks_of_run=blocks[1])
+    params.literals(cout=c.cout)
     image_params(params, c, cut)
     comment(
         w,
