@@ -6,13 +6,14 @@ import atexit
 import itertools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from graphkeras.codegen import flags
+from graphkeras.codegen.kernel import Kernel
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node, Origin
@@ -31,11 +32,18 @@ def explain(program: Program) -> str:
     for row in program.explain_rows():
         layers = ", ".join(dict.fromkeys(o.split(" (")[0] for o in row.origins))
         rows.append((row.name, _short(layers, 48), str(row.extent), str(row.chunks), _si(row.flops), _si(row.nbytes)))
-    total = f"{len(program.kernels)} kernels, {len({k.source for k in program.kernels})} different, "
+    total = f"{len(program.kernels)} kernels, {len({s for k in program.kernels for s in k.sources})} different, "
     total += f"{_si(sum(k.flops for k in program.kernels))}flop, {_si(sum(k.nbytes for k in program.kernels))}B, "
     apart = [f"{n.op} in {n.origin.layer or 'no layer'} ({n.origin.phase}): {why}" for n, why in program.declined]
     notes = "".join(f"\ntaken apart: {text}" for text in dict.fromkeys(apart))
     return f"{program.name}\n{_table(rows)}\n{total}arena {_si(program.arena_nbytes)}B{notes}"
+
+
+def with_parts(kernels: Iterable[Kernel]) -> Iterator[Kernel]:
+    """Kernels and those that they call."""
+    for kernel in kernels:
+        yield kernel
+        yield from kernel.parts
 
 
 def timings(program: Program) -> str:
@@ -94,7 +102,7 @@ def compiled(
         print(explain(program), file=out)
         _print_fusion(program, out)
     if level >= 4:
-        for source in dict.fromkeys(k.source for k in program.kernels):
+        for source in dict.fromkeys(s for k in program.kernels for s in k.sources):
             print(source, file=out)
     if level >= 7:
         _print_machine_code(program, out)
@@ -142,7 +150,7 @@ def _print_fusion(program: Program, out: TextIO) -> None:
 def _print_machine_code(program: Program, out: TextIO) -> None:
     from graphkeras.codegen.cpu import compiler
 
-    for kernel in {k.source: k for k in program.kernels}.values():
+    for kernel in {k.source: k for k in with_parts(program.kernels)}.values():
         print(f"; {kernel.name}\n{compiler.optimised_ir(kernel.source)}", file=out)
         print(compiler.assembly(kernel.source), file=out)
 
@@ -165,7 +173,7 @@ def dump(
     (place / "aliases.json").write_text(json.dumps(sorted((aliases or {}).items())))
     (place / "repro.py").write_text(REPRO)
     (place / "plan.txt").write_text(explain(program) + "\n")
-    for number, kernel in enumerate({k.source: k for k in program.kernels}.values()):
+    for number, kernel in enumerate({k.source: k for k in with_parts(program.kernels)}.values()):
         (place / "kernels" / f"{number:03d}-{_file_name(kernel.name)}.py").write_text(kernel.source)
     return place
 

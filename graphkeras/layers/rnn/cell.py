@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphkeras import ops
+from graphkeras import initializers, ops
 from graphkeras import random as gk_random
 from graphkeras.layers.configured import ConfiguredLayer
 from graphkeras.layers.rnn.dropout_rnn_cell import DropoutRNNCell
@@ -24,24 +24,41 @@ class RecurrentCell(ConfiguredLayer, DropoutRNNCell):
 
     GATES = 1
 
-    def store_cell(
-        self, units: int, dropout: float, recurrent_dropout: float, seed: Any, implementation: int = 2
-    ) -> None:
-        """Check and keep what all cells have."""
+    def store_cell(self, given: dict[str, Any], units: int, implementation: int | None = None) -> None:
+        """Check and keep the constructor's arguments: its `locals()`, before anything else is done."""
+        others = dict(given["kwargs"])
+        if implementation is None:
+            implementation = others.pop("implementation", 2)
+        super().__init__(**others)
         if units <= 0:
             raise ValueError(
                 f"Received an invalid value for argument `units` of {type(self).__name__}, expected a positive "
                 f"integer, got {units}."
             )
+        self.store(**{name: given[name] for name in self.CONFIG})
         self.units = units
-        self.dropout = min(1.0, max(0.0, dropout))
-        self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
+        self.dropout = min(1.0, max(0.0, given["dropout"]))
+        self.recurrent_dropout = min(1.0, max(0.0, given["recurrent_dropout"]))
         self.implementation = 1 if self.recurrent_dropout and self.GATES > 1 else implementation
         if self.implementation == 1 and self.GATES > 1:
             self.dropout_mask_count = self.GATES
-        self.seed = seed
-        self.seed_generator = gk_random.SeedGenerator(seed)
+        self.seed_generator = gk_random.SeedGenerator(given["seed"])
         self.output_size = units
+
+    def add_gate_bias(self) -> Any:
+        """The bias of an LSTM's gates: with `unit_forget_bias` ones for the forget gate, the second of the four."""
+        return self.add_weight(
+            name="bias",
+            shape=(4 * self.output_size,),
+            initializer=self._forget_ones if self.unit_forget_bias else self.bias_initializer,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+
+    def _forget_ones(self, shape: Any, dtype: Any = None) -> Any:
+        ones = initializers.get("ones")((self.output_size,), dtype=dtype)
+        first, last = (self.bias_initializer((n * self.output_size,), dtype=dtype) for n in (1, 2))
+        return ops.concatenate([first, ones, last])
 
     def project(self, inputs: Any, training: bool) -> Any:
         raise NotImplementedError

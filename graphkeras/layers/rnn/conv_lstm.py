@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from graphkeras import initializers, ops
+from graphkeras import ops
 from graphkeras.core.config import standardize_data_format
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.spec import compute_output_spec
@@ -87,12 +88,10 @@ class ConvLSTMCell(RecurrentCell):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         if rank > 3:
             raise ValueError(f"Rank {rank} convolutions are not currently implemented. Received: rank={rank}")
+        self.store_cell(locals(), filters, implementation=1)
         self.rank = rank
-        self.store_cell(filters, dropout, recurrent_dropout, seed, implementation=1)
-        self.filters = filters
         self.kernel_size = int_tuple(kernel_size, rank, "kernel_size")
         self.strides = int_tuple(strides, rank, "strides")
         self.padding = padding_mode(padding)
@@ -103,21 +102,6 @@ class ConvLSTMCell(RecurrentCell):
                 "Specifying `strides > 1` is not compatible with `dilation_rate > 1`. Please provide `strides=1` or "
                 f"`dilation_rate=1`. Received: strides={self.strides} and dilation_rate={self.dilation_rate}"
             )
-        self.store(
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-        )
         self.input_spec = InputSpec(ndim=rank + 2)
         self.state_size = -1  # depends on the input's size
 
@@ -143,21 +127,7 @@ class ConvLSTMCell(RecurrentCell):
         self.recurrent_kernel = self.add_parameter(
             "recurrent_kernel", (*self.kernel_size, self.filters, width), prefix="recurrent"
         )
-        self.bias = self._add_bias() if self.use_bias else None
-
-    def _add_bias(self) -> Any:
-        return self.add_weight(
-            name="bias",
-            shape=(4 * self.filters,),
-            initializer=self._forget_ones if self.unit_forget_bias else self.bias_initializer,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
-
-    def _forget_ones(self, shape: Any, dtype: Any = None) -> Any:
-        ones = initializers.get("ones")((self.filters,), dtype=dtype)
-        first, last = (self.bias_initializer((n * self.filters,), dtype=dtype) for n in (1, 2))
-        return ops.concatenate([first, ones, last])
+        self.bias = self.add_gate_bias() if self.use_bias else None
 
     def compute_output_shape(self, inputs_shape: Any, states_shape: Any = None) -> Any:
         channels = inputs_shape[channel_axis(self.data_format)]
@@ -274,48 +244,8 @@ class ConvLSTM(CellLayer):
         stateful: bool = False,
         **kwargs: Any,
     ) -> None:
-        cell = ConvLSTMCell(
-            self.rank,
-            filters,
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            name="conv_lstm_cell",
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-        )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
+        super().__init__(partial(ConvLSTMCell, self.rank), "conv_lstm_cell", locals())
         self.input_spec = InputSpec(ndim=self.rank + 3)
-
-    @property
-    def seed(self) -> Any:
-        return self.cell.seed
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
         batch, length = sequences_shape[:2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphkeras import initializers, ops
+from graphkeras import ops
 from graphkeras.layers.input_spec import InputSpec
 from graphkeras.layers.rnn.cell import RecurrentCell, Step, from_cell, recurrent_product
 from graphkeras.layers.rnn.rnn import CellLayer
@@ -86,46 +86,13 @@ class LSTMCell(RecurrentCell):
         seed: Any = None,
         **kwargs: Any,
     ) -> None:
-        implementation = kwargs.pop("implementation", 2)
-        super().__init__(**kwargs)
-        self.store_cell(units, dropout, recurrent_dropout, seed, implementation)
-        self.store(
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-        )
+        self.store_cell(locals(), units)
         self.state_size = [units, units]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.kernel = self.add_parameter("kernel", (input_shape[-1], 4 * self.units))
         self.recurrent_kernel = self.add_parameter("recurrent_kernel", (self.units, 4 * self.units), prefix="recurrent")
-        self.bias = self._add_bias() if self.use_bias else None
-
-    def _add_bias(self) -> Any:
-        return self.add_weight(
-            name="bias",
-            shape=(4 * self.units,),
-            initializer=self._forget_ones if self.unit_forget_bias else self.bias_initializer,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
-
-    def _forget_ones(self, shape: Any, dtype: Any = None) -> Any:
-        """The bias: ones for the forget gate, else what `bias_initializer` gives."""
-        gate, rest = (self.units,), (2 * self.units,)
-        ones = initializers.get("ones")(gate, dtype=dtype)
-        first, last = (self.bias_initializer(s, dtype=dtype) for s in (gate, rest))
-        return ops.concatenate([first, ones, last])
+        self.bias = self.add_gate_bias() if self.use_bias else None
 
     def project(self, inputs: Any, training: bool) -> Any:
         return self.project_gates(inputs, self.kernel, self.bias, training)
@@ -201,42 +168,6 @@ class LSTM(CellLayer):
         use_cudnn: Any = "auto",
         **kwargs: Any,
     ) -> None:
-        cell = LSTMCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name="lstm_cell",
-            implementation=kwargs.pop("implementation", 2),
-        )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
+        super().__init__(LSTMCell, "lstm_cell", locals())
         self.input_spec = InputSpec(ndim=3)
         self.store_use_cudnn(use_cudnn)
-
-    @property
-    def seed(self) -> Any:
-        return self.cell.seed

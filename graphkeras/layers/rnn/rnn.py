@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from graphkeras import ops
@@ -276,6 +278,20 @@ class CellLayer(RNN):
     """Base of the layers with a cell of their own (LSTM, GRU, SimpleRNN): the cell's arguments are in their config."""
 
     CELL_CONFIG: tuple[str, ...] = ()
+
+    def __init__(self, make: Callable[..., Any], name: str, given: dict[str, Any]) -> None:
+        """`given`: the arguments of the layer's constructor (its `locals()`), for the cell, for RNN or for both."""
+        others = dict(given["kwargs"])
+        shared = {k: others[k] for k in ("dtype", "trainable") if k in others}
+        shared |= {"implementation": others.pop("implementation")} if "implementation" in others else {}
+        own = inspect.signature(RNN.__init__).parameters.keys() - {"self", "cell", "kwargs"} | {"activity_regularizer"}
+        arguments = given.keys() - own - {"self", "kwargs", "use_cudnn", "__class__"}
+        cell = make(**{k: given[k] for k in arguments}, **shared, name=name)
+        super().__init__(cell, **{k: given[k] for k in given.keys() & own}, **others)
+
+    @property
+    def seed(self) -> Any:
+        return self.cell.seed
 
     def store_use_cudnn(self, use_cudnn: Any) -> None:
         """Kept for scripts that set it: there is one implementation, so that only True means something else."""
