@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := pyproject.toml setup.py
 
-.PHONY: demo test check lint format types bench bench-ops bench-all peers test-long clean
+.PHONY: demo test check lint format types bench bench-ops bench-all peers test-long test-gpu bench-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits.py
@@ -15,6 +15,16 @@ test: $(VENV)/.test
 # Longer than the test command may take: fuzzing with more examples, files exchanged with an installed Keras.
 test-long: $(VENV)/.test
 	GRAPHKERAS_LONG_TESTS=1 $(BIN)/python -m pytest -n 2
+
+# On a machine with an NVIDIA GPU: ops, gradients and training on the device; then the small part under the sanitizer.
+test-gpu: $(VENV)/.cuda
+	$(BIN)/python -m pytest tests/gpu tests/codegen/test_cuda_compiler.py
+	if command -v compute-sanitizer > /dev/null; then GRAPHKERAS_QUICK=1 compute-sanitizer --error-exitcode 1 \
+		$(BIN)/python -m pytest tests/gpu/test_gpu_training.py -k mlp; else echo "compute-sanitizer is not installed"; fi
+
+# Kernels against the device's own limits and against PyTorch, models against the peers, in one run.
+bench-gpu: $(VENV)/.cuda
+	$(BIN)/python -m benchmarks.gpu
 
 check: test lint format types
 
@@ -58,6 +68,10 @@ $(VENV)/.demo: $(BIN)/python $(PROJECT)
 
 $(VENV)/.test: $(BIN)/python $(PROJECT)
 	$(BIN)/python -m pip install -q -e '.[demo,test]'
+	touch $@
+
+$(VENV)/.cuda: $(BIN)/python $(PROJECT)
+	$(BIN)/python -m pip install -q -e '.[demo,test,cuda]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python $(PROJECT)

@@ -64,14 +64,19 @@ def _importable(name: str) -> bool:
         return False
 
 
-def require() -> None:
-    """Raise CudaUnavailable unless kernels can be compiled on this machine."""
+def require_packages() -> None:
+    """Raise CudaUnavailable if a package is missing; nothing is imported."""
     missing = missing_packages()
     if missing:
         raise CudaUnavailable(
-            f"compiling for CUDA needs the package {missing[0]!r}, which is not installed. "
+            f"CUDA needs the package {missing[0]!r}, which is not installed. "
             "Install the extra: pip install 'graphkeras[cuda]'"
         )
+
+
+def require() -> None:
+    """Raise CudaUnavailable unless kernels can be compiled on this machine."""
+    require_packages()
     try:
         _support()
     except Exception as error:

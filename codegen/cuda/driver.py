@@ -214,7 +214,7 @@ class CudaDriver:
 @functools.cache
 def _bindings() -> Any:
     """cuda.bindings.driver, initialised; CudaUnavailable says what is missing."""
-    compiler.require()
+    compiler.require_packages()
     cu = importlib.import_module("cuda.bindings.driver")
     try:
         (error,) = cu.cuInit(0)
