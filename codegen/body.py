@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphkeras.codegen.cpu.handler import CpuHandler
-from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Ptr, View
+from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Ptr, View, Where
 from graphkeras.codegen.views import broadcast, mergeable
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node, scalar_value
@@ -41,6 +41,11 @@ class Slot:
     strides: list[int]
     stride_words: dict[int, int] = field(default_factory=dict)
     loaded: str | None = None  # set for operands that do not move: read once, before the loops
+
+    @property
+    def counts(self) -> bool:
+        """Whether the value is the index itself."""
+        return self.view.buffer.where is Where.INDEX
 
 
 class Body:
@@ -66,7 +71,7 @@ class Body:
         members = set(self.nodes)
         self.groups = [list(g) for g in groups]
         self.args: list[Arg] = []
-        self._slots: dict[tuple[int, int, tuple[int, ...]], Slot] = {}
+        self._slots: dict[tuple[int, str, int, tuple[int, ...]], Slot] = {}
         self._loads = {n: self._slot(f"x{i}", v) for i, (n, v) in enumerate(loads.items())}
         self._stores = {n: self._slot(f"y{i}", v) for i, (n, v) in enumerate(stores.items())}
         self._scalars: dict[Node, tuple[str, int, str]] = {}
@@ -78,7 +83,7 @@ class Body:
     # -- facts for the kernel record ---------------------------------------------------------------
     @property
     def reads(self) -> tuple[Buffer, ...]:
-        return tuple(dict.fromkeys(s.view.buffer for s in self._loads.values()))
+        return tuple(dict.fromkeys(s.view.buffer for s in self._loads.values() if not s.counts))
 
     @property
     def writes(self) -> tuple[Buffer, ...]:
@@ -91,7 +96,7 @@ class Body:
     @property
     def traffic(self) -> float:
         """Bytes moved by the Body's own loads and stores, each element counted once."""
-        return float(sum(_moved(s.view) for s in [*self._loads.values(), *self._stores.values()]))
+        return float(sum(_moved(s.view) for s in [*self._loads.values(), *self._stores.values()] if not s.counts))
 
     def strides_of(self, group: int) -> list[int]:
         """All operands' strides along one index (templates look for unit strides)."""
@@ -102,7 +107,9 @@ class Body:
         """Declare pointers, runtime strides and scalar constants, read from `table` starting at word `first`."""
         written = {s.view.buffer for s in self._stores.values()}
         for slot in self._slots.values():
-            w.line(f"{slot.name} = {self.pointer(slot.view.dtype, table, first + slot.word)}")
+            word = first + slot.word
+            start = self.integer(table, word) if slot.counts else self.pointer(slot.view.dtype, table, word)
+            w.line(f"{slot.name} = {start}")
             for group, word in slot.stride_words.items():
                 w.line(f"{slot.name}_s{group} = {self.integer(table, first + word)}")
         for name, word, dtype in self._scalars.values():
@@ -111,7 +118,7 @@ class Body:
         for slot in self._slots.values():
             if not any(slot.strides) and slot.view.buffer not in written:
                 slot.loaded = f"{slot.name}_0"
-                w.line(f"{slot.loaded} = {self.read(slot, '0')}")
+                w.line(f"{slot.loaded} = {self.count(slot, '0') if slot.counts else self.read(slot, '0')}")
 
     def emit(
         self,
@@ -197,6 +204,10 @@ class Body:
         """Statement that stores a value."""
         return f"{slot.name}[{offset}] = {CpuHandler.to_memory(value, slot.view.dtype)}"
 
+    def count(self, slot: Slot, offset: str) -> str:
+        """The element of a view on an index: its own offset."""
+        return f"{slot.view.dtype}({slot.name} + {offset})"
+
     # -- parts -------------------------------------------------------------------------------------
     def _operand(self, w: Writer, node: Node, index: Sequence[str]) -> str:
         if node in self._loads:
@@ -204,7 +215,8 @@ class Body:
             if slot.loaded is not None:
                 return slot.loaded
             name = w.name("v")
-            w.line(f"{name} = {self.read(slot, self.offset(slot, index))}")
+            offset = self.offset(slot, index)
+            w.line(f"{name} = {self.count(slot, offset) if slot.counts else self.read(slot, offset)}")
             return name
         return self._scalars[node][0]
 
@@ -216,11 +228,11 @@ class Body:
             if stride is None:
                 raise ValueError(f"operand strides {seen.strides} over {self.space} do not merge along axes {axes}")
             strides.append(stride)
-        key = (id(view.buffer), view.offset, tuple(strides))
+        key = (id(view.buffer), view.dtype, view.offset, tuple(strides))
         if key in self._slots:  # read and written in place: one pointer, so that the alias rules hold
             return self._slots[key]
         slot = self._slots[key] = Slot(name, view, len(self.args), strides)
-        self.args.append(Ptr(view.buffer, view.offset * view.itemsize))
+        self.args.append(Int(view.offset) if slot.counts else Ptr(view.buffer, view.offset * view.itemsize))
         for group, stride in enumerate(strides):
             if stride not in (0, 1):
                 slot.stride_words[group] = len(self.args)

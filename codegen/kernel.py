@@ -23,6 +23,7 @@ class Where(enum.Enum):
     OUTPUT = "output"  # bound or owned per run: results
     ARENA = "arena"  # temporaries, placed by the memory plan
     CONST = "const"  # constants of the program
+    INDEX = "index"  # no memory at all: element i is i
 
 
 @dataclass(eq=False)

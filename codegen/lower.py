@@ -43,8 +43,9 @@ from graphkeras.codegen.target import CPU, Target
 from graphkeras.codegen.views import apply_view, collapse
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node, scalar_value
-from graphkeras.ir.types import numpy_dtype
+from graphkeras.ir.types import is_int, numpy_dtype
 
+_COUNTER = Buffer(0, Where.INDEX, label="index")
 Emitter = Callable[["Lowering", Group], None]
 Refusal = Callable[[Node], str | None]
 _EMITTERS: dict[tuple[str, str], Emitter] = {}
@@ -270,9 +271,19 @@ class Lowering:
                     if i is not base:
                         aliases[i] = base
                 elif (scalar_value(i) is None or node in group.reduces) and i not in loads:
-                    view = self.view(i)
+                    view = self._counted(i) if self.target.counts and base.op == "iota" else self.view(i)
                     loads[i] = replace(view, shape=group.space, strides=spread(group, view, node))
         return loads, aliases
+
+    def _counted(self, node: Node) -> View:
+        """A view on an index, for kernels that compute what they would load; floats are rounded in memory."""
+        if node.op == "iota" and not is_int(node.dtype):
+            return self.view(node)
+        if node.op == "iota":
+            strides = tuple(int(a == node.attrs["axis"] and n != 1) for a, n in enumerate(node.shape))
+            return View(_COUNTER, node.dtype, node.shape, strides)
+        made = apply_view(node, self._counted(node.inputs[0]))
+        return made if made is not None else self.view(node)
 
     def stored_view(self, group: Group, node: Node) -> View:
         """Where a member's result goes, as strides over the group's space."""

@@ -22,7 +22,8 @@ class Target:
     """package: module path of the templates; templates: modules that register emitters on import.
 
     body_class, program_class: "module:Class" of the Body and of the Program that runs the plan.
-    align: bytes to which buffers in the arena are aligned.
+    align: bytes to which buffers in the arena are aligned. counts: whether its Body computes what an index says
+    (buffers that are Where.INDEX) instead of loading it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Target:
     body_class: str
     program_class: str
     align: int = 64
+    counts: bool = False
 
     def load_templates(self) -> None:
         for module in self.templates:
@@ -73,4 +75,5 @@ CPU = Target(
     ),
     "graphkeras.codegen.body:Body",
     "graphkeras.codegen.program:Program",
+    counts=True,
 )

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.ir.graph import Builder
+from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, Sample, register
-from graphkeras.ir.ops.rules import prod, want_shape
+from graphkeras.ir.ops.rules import broadcast, prod, want_dtype, want_shape
 from graphkeras.ir.types import TensorType
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -23,7 +25,7 @@ def _infer(key: TensorType, *, shape: tuple[int, ...]) -> TensorType:
 
 def threefry(k0: Any, k1: Any, x0: np.ndarray, x1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The block function on uint32 arrays (additions wrap)."""
-    k0, k1 = np.uint32(k0), np.uint32(k1)
+    k0, k1 = np.asarray(k0, np.uint32), np.asarray(k1, np.uint32)
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(PARITY))
     with np.errstate(over="ignore"):
         x0, x1 = x0 + keys[0], x1 + keys[1]
@@ -43,6 +45,37 @@ def _reference(key: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
     low, high = index.astype(np.uint32), (index >> np.uint64(32)).astype(np.uint32)
     first, second = threefry(key[0], key[1], low, high)
     return (first ^ second).reshape(shape)
+
+
+def _decompose(b: Builder, node: Node) -> Node:
+    """A pointwise function of the flat index, so that it is computed where it is used."""
+    (key,) = node.inputs
+    words = [b.reshape(b.slice(key, start=(i,), stop=(i + 1,), step=(1,)), shape=()) for i in (0, 1)]
+    size = prod(node.shape)
+    if size < 2**32:
+        return b.random_word(*words, _index(b, node, "uint32"), b.const(0, "uint32"))
+    index = _index(b, node, "uint64")
+    high = b.cast(b.shr(index, b.const(32, "uint64")), dtype="uint32")
+    return b.random_word(*words, b.cast(index, dtype="uint32"), high)
+
+
+def _index(b: Builder, node: Node, dtype: str) -> Node:
+    return b.reshape(b.iota(shape=(prod(node.shape),), dtype=dtype, axis=0), shape=node.shape)
+
+
+def _word_infer(*types: TensorType) -> TensorType:
+    if len(types) != 4:
+        raise TypeError(f"random_word expects two words of a key and two of an index; received {len(types)} inputs")
+    shape: tuple[int, ...] = ()
+    for t in types:
+        want_dtype("random_word", t, ("uint32",))
+        shape = broadcast("random_word", TensorType(shape, "uint32"), t)
+    return TensorType(shape, "uint32")
+
+
+def _word_reference(k0: np.ndarray, k1: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    first, second = threefry(k0, k1, low, high)
+    return np.asarray(first ^ second)
 
 
 def random_bits_body(h: Any, k0: Any, k1: Any, index_low: Any, index_high: Any) -> Any:
@@ -65,11 +98,12 @@ def random_bits_body(h: Any, k0: Any, k1: Any, index_low: Any, index_high: Any) 
 register(
     Op(
         "random_bits",
-        Kind.OPAQUE,
+        Kind.COMPOSITE,
         _infer,
         _reference,
         lambda b, ct, node: [None],
         random_bits_body,
+        _decompose,
         samples=(
             Sample(
                 ((2,),),
@@ -79,6 +113,26 @@ register(
             ),
         ),
         doc="Uniform uint32 of `shape` from a key.",
+        extra={"dtypes": ("uint32",)},
+    )
+)
+register(
+    Op(
+        "random_word",
+        Kind.POINTWISE,
+        _word_infer,
+        _word_reference,
+        lambda b, ct, node: [None] * 4,
+        random_bits_body,
+        samples=(
+            Sample(
+                ((), (), (2, 3), ()),
+                dtypes=("uint32",) * 4,
+                make=lambda rng: [rng.integers(0, 2**32, s, dtype=np.uint32) for s in ((), (), (2, 3), ())],
+                differentiable=False,
+            ),
+        ),
+        doc="The uint32 that a key (two words) gives for an index (low and high word).",
         extra={"dtypes": ("uint32",)},
     )
 )

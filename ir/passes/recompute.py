@@ -14,8 +14,10 @@ that leads to it; late is what depends on a value of the level at which the forw
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from graphkeras.ir.graph import Builder, Graph, reachable
+from graphkeras.ir.min_cut import late_side
 from graphkeras.ir.node import Node, scalar_value
 from graphkeras.ir.op import Kind, get_op
 
@@ -24,11 +26,14 @@ CHEAP = frozenset(
     "isnan isinf isfinite shl shr stop_gradient".split()
 )
 MODERATE = frozenset("div sqrt rsqrt rem mod floor_div".split())
-PRICES = (0.2, 1.0, 8.0)
-"""Of one cheap, moderate or other (exp, erf, tanh ...) op for one element, in bytes that are as dear to keep."""
+PRICES = (0.2, 1.0, 8.0, 0.6)
+"""Of one cheap, moderate, other (exp, erf, tanh ...) op or random word for one element, in bytes as dear to keep.
+
+A random word takes longer than a moderate op, but a mask of one byte is to be drawn again (docs/adr/0007).
+"""
 VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse"})
-SMALL = 4096  # bytes: what is smaller is kept
-WORTH = 1 << 20  # bytes that might go; below, the search for the cut costs more than it brings
+UNIT = 5  # prices are whole numbers of fifths of a byte: the cut is the same for every size of the batch
+SOURCES = frozenset({"input", "const", "iota"})  # there all the time
 Cut = frozenset[Node]
 
 
@@ -83,8 +88,8 @@ class _Passes:
 
     def _is_free(self, node: Node) -> bool:
         """Whether every reader could compute the value in its own kernel: pointwise, of the readers' shape."""
-        if not _is_cheap_kind(node) or node.type.nbytes < SMALL or not node.inputs:
-            return False
+        if not _is_cheap_kind(node) or len(_squeezed(node)) < 2 or not node.inputs:
+            return False  # vectors (statistics, a number for each row) are kept, whatever the batch is
         shape = _squeezed(node)
         if node.op in VIEWS and _squeezed(node.inputs[0]) != shape:
             return scalar_value(node) is not None
@@ -122,17 +127,23 @@ def _levels(graph: Graph) -> dict[Node, int]:
     return level
 
 
-def _price(node: Node) -> float:
-    """Of computing a value again, in bytes."""
+def _price(node: Node) -> int:
+    """Of computing a value again, in units."""
     if node.op in VIEWS:
-        return 0.0
-    return node.type.size * PRICES[0 if node.op in CHEAP else 1 if node.op in MODERATE else 2]
+        return 0
+    kind = 0 if node.op in CHEAP else 1 if node.op in MODERATE else 3 if node.op == "random_word" else 2
+    return node.type.size * round(PRICES[kind] * UNIT)
+
+
+def _keeping(node: Node) -> int:
+    """The price of keeping a value, in units."""
+    return node.type.nbytes * UNIT if len(_squeezed(node)) > 1 else 0
 
 
 def _cut(passes: _Passes) -> Cut:
     """The values to compute again: those on the late side of a minimum cut."""
     needed = [n for n in passes.crossing if n in passes.free]
-    if sum(n.type.nbytes for n in needed if n.op not in VIEWS) < WORTH:
+    if not needed:
         return frozenset()
     region: set[Node] = set()  # free values that late readers are computed from through free values
     stack = list(needed)
@@ -141,34 +152,28 @@ def _cut(passes: _Passes) -> Cut:
         if node not in region:
             region.add(node)
             stack.extend(i for i in node.inputs if i in passes.free)
-    import networkx
-    from networkx.algorithms.flow import shortest_augmenting_path
-
-    network = networkx.DiGraph()
+    edges: dict[tuple[Any, Any], int | None] = {}
     for node in sorted(region, key=lambda n: n.id):
-        network.add_edge("early", (node, 0), capacity=_price(node))
-        if node.op not in VIEWS:
-            network.add_edge((node, 0), (node, 1), capacity=float(node.type.nbytes))
-        else:
-            network.add_edge((node, 0), (node, 1))  # memory is that of what it looks at
+        edges["early", (node, 0)] = _price(node)
+        # the memory of a view is that of what it looks at
+        edges[(node, 0), (node, 1)] = _keeping(node) if node.op not in VIEWS else None
         for i in dict.fromkeys(node.inputs):
             if i in region:
-                network.add_edge((i, 1), (node, 0))
-            elif scalar_value(i) is None and i.op != "iota":
-                kept = i.op in ("input", "const") or _stays(passes, i)
-                network.add_edge("early", (i, 1), capacity=0.0 if kept else float(i.type.nbytes))
-                network.add_edge((i, 1), (node, 0))
+                edges[(i, 1), (node, 0)] = None
+            elif scalar_value(i) is None:
+                kept = _source(i).op in SOURCES or i in passes.crossing
+                edges["early", (i, 1)] = 0 if kept else _keeping(i)
+                edges[(i, 1), (node, 0)] = None
     for node in needed:
-        network.add_edge((node, 1), "late")
-    if "late" not in network:
-        return frozenset()
-    _, (_, late) = networkx.minimum_cut(network, "early", "late", flow_func=shortest_augmenting_path)
+        edges[(node, 1), "late"] = None
+    late = late_side(edges, "early", "late")
     return frozenset(n for n in region if (n, 0) in late)
 
 
-def _stays(passes: _Passes, node: Node) -> bool:
-    """Whether a value is kept whatever the cut says: a late reader takes it as it is."""
-    return node in passes.crossing
+def _source(node: Node) -> Node:
+    while node.op in VIEWS:
+        node = node.inputs[0]
+    return node
 
 
 def _rebuild(passes: _Passes, chosen: Cut) -> Graph:
@@ -178,7 +183,8 @@ def _rebuild(passes: _Passes, chosen: Cut) -> Graph:
     made: dict[tuple[Node, Node], Node] = {}
 
     def kept(node: Node, after: Node) -> Node:
-        return table[node] if scalar_value(node) is not None else b.barrier(table[node], table[after])
+        plain = scalar_value(node) is not None or _source(node).op == "iota"
+        return table[node] if plain else b.barrier(table[node], table[after])
 
     def again(node: Node, after: Node) -> Node:
         if node not in chosen:

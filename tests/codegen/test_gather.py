@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from graphkeras.codegen import repro
+from graphkeras.codegen.compile import compile_graph
+from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.op import get_op
-from graphkeras.ir.types import numpy_dtype, type_of
+from graphkeras.ir.types import TensorType, numpy_dtype, type_of
 from tests.codegen.harness import run
 
 
@@ -115,8 +118,17 @@ def test_concat_and_pad(dtype):
 
 
 def test_random_bits():
-    key = np.array([123, 2**31 + 5], np.uint32)
-    _check("random_bits", (key,), {"shape": (3, 37)})
+    """Computed where they are used, from the index, which nothing loads: transposed, cut and drawn twice, too."""
+    b = Builder()
+    key, x = b.input(TensorType((2,), "uint32"), "key"), b.input(TensorType((3, 37), "float32"), "x")
+    bits = b.random_bits(key, shape=(3, 37))
+    kept = b.select(b.ge(bits, b.const(2**31, "uint32")), x, 0.0)
+    turned = b.slice(b.transpose(bits, perm=(1, 0)), start=(5, 0), stop=(37, 3), step=(2, 1))
+    graph = Graph([key, x], [kept, turned, b.reduce_max(bits, axes=(0,), keepdims=False)])
+    arrays = [np.array([123, 2**31 + 5], np.uint32), _random((3, 37))]
+    assert not repro.differing(graph, arrays)
+    program = compile_graph(Graph(graph.inputs, [kept]))
+    assert len(program.kernels) == 1 and program.arena_nbytes == 0
 
 
 @pytest.mark.parametrize("combine", ["sum", "prod", "max", "min"])

@@ -27,6 +27,14 @@ def normalised_mlp(depth: int = 6) -> Any:
     return keras.Model(x, L.Dense(1)(y))
 
 
+def gelu_mlp(depth: int = 6) -> Any:
+    x = keras.Input((WIDTH,))
+    y = x
+    for _ in range(depth):
+        y = L.Dropout(0.2)(L.Dense(WIDTH, activation="gelu")(y))
+    return keras.Model(x, L.Dense(1)(y))
+
+
 def residual_cnn() -> Any:
     x = keras.Input((12, 12, 3))
     y = L.Conv2D(8, 3, padding="same", use_bias=False)(x)
@@ -57,7 +65,7 @@ def step_of(make: Any, batch: int, off: str = "") -> tuple[Any, Any, list[np.nda
         return model, trace_step(model, "train", (*arrays, None)), arrays
 
 
-@pytest.mark.parametrize("make", [normalised_mlp, residual_cnn, transformer])
+@pytest.mark.parametrize("make", [normalised_mlp, gelu_mlp, residual_cnn, transformer])
 def test_training_is_the_same(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three steps with dropout, batch and layer normalisation, attention, with and without the stage."""
     monkeypatch.setattr(stage, "SMALL", 0)
@@ -72,9 +80,12 @@ def test_training_is_the_same(make: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_allclose(ours, plain, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize(("make", "batch", "most"), [(normalised_mlp, 4096, 0.75), (residual_cnn, 256, 0.75)])
+ARENAS = [(normalised_mlp, 4096, 0.75), (gelu_mlp, 4096, 0.92), (residual_cnn, 256, 0.75)]
+
+
+@pytest.mark.parametrize(("make", "batch", "most"), ARENAS)
 def test_arenas_shrink(make: Any, batch: int, most: float) -> None:
-    """By the normalised values, which are computed again from the centred ones; the kernels stay as many."""
+    """By the normalised values, which come from the centred ones again, and by masks; the kernels stay as many."""
     programs = [step_of(make, batch, off)[1].executable.program for off in ("", "-recompute")]
     ours, plain = (p.arena_nbytes for p in programs)
     assert ours <= most * plain, (ours, plain)
@@ -82,11 +93,20 @@ def test_arenas_shrink(make: Any, batch: int, most: float) -> None:
     assert sum(k.nbytes for k in programs[0].kernels) <= sum(k.nbytes for k in programs[1].kernels)
 
 
+def test_masks_are_drawn_again() -> None:
+    """No value of one byte per element, and no random word, is left from the forward pass."""
+    _, step, _ = step_of(gelu_mlp, 4096)
+    passes = stage._Passes(optimise(step.executable.graph))
+    assert not [n for n in passes.crossing if n.op in ("ge", "random_word") and n.type.nbytes > stage.SMALL]
+    words = [n for n in passes.graph.nodes if n.op == "random_word"]
+    assert len(words) == 12 and len({n.inputs for n in words}) == 12
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_random_networks_compiled(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "SMALL", 0)
     monkeypatch.setattr(stage, "WORTH", 1)
-    monkeypatch.setattr(stage, "PRICES", (0.0, 0.0, 0.0))  # whatever may be computed again is
+    monkeypatch.setattr(stage, "PRICES", (0.0,) * 4)  # whatever may be computed again is
     graph = random_network(seed)
     rng = np.random.default_rng(seed)
     assert not repro.differing(graph, [rng.normal(size=i.shape).astype(np.float32) for i in graph.inputs])
