@@ -127,6 +127,8 @@ def _cut(scan: Scan) -> _Cut | None:
     axes = row_axes(scan.body, rows, dict.fromkeys(carries, 0), [0] * len(scan.body.outputs))
     if axes is None:
         return None
+    while rows % size == 1 and size > 1:
+        size += 1  # one row alone takes other kernels than several do
     items = -(-rows // size)
     last = rows - (items - 1) * size
     return _Cut(axes, items, (size,) if last == size else (size, last))

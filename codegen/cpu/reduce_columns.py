@@ -57,7 +57,8 @@ def _columns(w: Writer, levels: Levels, cut: Cut, accumulators: Sequence[Accumul
         w.line(f"chunk = (whole * joined + part) * {f'n{inner}' if flat else '1'}")
         with nested(w, nest, flat):
             for k in range(len(nest.group.reduces)):
-                cut.merge(w, k, accumulators, [f"{n}[{column}]" for n in names_of(accumulators, k)], f"chunk + {column}")
+                old = [f"{n}[{column}]" for n in names_of(accumulators, k)]
+                cut.merge(w, k, accumulators, old, f"chunk + {column}")
     with w.block("if parts == 1"):
         _results(w, levels, nest, accumulators, column, flat)
 
