@@ -82,8 +82,6 @@ DOCS = {
     "stabilise": "log of softmax or sigmoid in the form that does not overflow",
     "layout": "one order of axes in memory for values that belong together; products take transposes in",
     "recompute": "what the backward pass reads of the forward pass is kept or computed again, by a minimum cut",
-    "layout": "one order of axes in memory for values that belong together; products take transposes in",
-    "recompute": "what the backward pass reads of the forward pass is kept or computed again, by a minimum cut",
     "join": "a reduction of a reduction becomes one",
     "decompose": "composites become primitives (cannot be switched off)",
 }
