@@ -68,7 +68,6 @@ CPU = Target(
         "conv_grad",
         "pool",
         "gather",
-        "random",
         "sorting",
         "pointwise",
         "reduce",
