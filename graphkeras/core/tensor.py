@@ -258,9 +258,10 @@ class Tensor(Operators):
         return repr(self)
 
     def __repr__(self) -> str:
-        if self.trace is not None:
+        if self.trace is not None and not self.trace.is_eager:
             return f"<Tensor traced, shape={self.shape}, dtype={self.dtype}>"
-        return f"<Tensor shape={self.shape}, dtype={self.dtype}, value={np.array2string(self.data, threshold=20)}>"  # type: ignore[arg-type]
+        value = self.data if self.trace is None else self.trace.concrete_value(self)  # a debugger inside a tape asks
+        return f"<Tensor shape={self.shape}, dtype={self.dtype}, value={np.array2string(value, threshold=20)}>"  # type: ignore[arg-type]
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         return self if self.trace is not None else Tensor(self.data.copy())  # type: ignore[union-attr]

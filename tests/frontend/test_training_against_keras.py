@@ -1,4 +1,4 @@
-"""Freezing, sharing, recurrent state and mixed precision against what Keras did (tests/fixtures/training_cases.py)."""
+"""Freezing, sharing, recurrent state, mixed precision, masks: what Keras did (tests/fixtures/training_cases.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plain_policy():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.filterwarnings("ignore:The `trainable` state")
+@pytest.mark.filterwarnings("ignore:The `trainable` state", "ignore:Layer .* was passed an input with a mask")
 @pytest.mark.parametrize("name", CASES)
 def test_as_keras(name):
     keras.utils.set_random_seed(0)
