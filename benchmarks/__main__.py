@@ -1,4 +1,7 @@
-"""`python -m benchmarks SUITE ...`: models, ops, compile, memory, ablate, scale, all; see docs/guide/benchmarks.md."""
+"""`python -m benchmarks SUITE ...`: models, ops, compile, memory, ablate, dynamic, scale, all.
+
+See docs/guide/benchmarks.md.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ SUITES = {
     "compile": ("compiling", "cold and warm compile time, by stage"),
     "memory": ("memory", "peak and planned memory of training"),
     "ablate": ("ablate", "what each pass and feature brings"),
+    "dynamic": ("dynamic", "programs that decide on values, compiled against eager"),
     "scale": ("scale", "cost as batch, width, depth and length grow"),
 }
 

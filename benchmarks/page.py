@@ -77,6 +77,10 @@ def _models(records: Sequence[Record]) -> Plots:
     return _relative(records, {k: f"{v} (multiples of graphkeras)" for k, v in titles.items()})
 
 
+def _dynamic(records: Sequence[Record]) -> Plots:
+    return _relative(records, {"call_s": "Seconds per call or step (multiples of compiled)"})
+
+
 def _ops(records: Sequence[Record]) -> Plots:
     share: Groups = {}
     for r in records:
@@ -136,5 +140,6 @@ PLOTS: dict[str, Callable[[Sequence[Record]], Plots]] = {
     "compile": _compile,
     "memory": _memory,
     "ablate": _ablate,
+    "dynamic": _dynamic,
     "scale": _scale,
 }

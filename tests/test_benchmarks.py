@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import ablate, compare, models, ops, ops_ours, ops_peers, page, records, scale
+from benchmarks import ablate, compare, dynamic, models, ops, ops_ours, ops_peers, page, records, scale
 from benchmarks.__main__ import main
 from benchmarks.contestants import OURS, Contestant, contestants
 from benchmarks.ops_cases import Case, all_cases
@@ -43,6 +43,10 @@ def sample_report() -> records.Report:
             "ablate": [
                 records.record("mlp32", OURS, step_s=[1e-3] * 3),
                 records.record("mlp32", "no fusion", step_s=[2e-3] * 3, off_ratio=[2.0, 2.1, 1.9]),
+            ],
+            "dynamic": [
+                records.record("newton", OURS, call_s=[1e-4] * 3, first_s=0.5, paths_count=3, traces_count=3),
+                records.record("newton", f"{OURS} eager", call_s=[2e-3] * 3),
             ],
             "scale": [records.record(f"batch {n}", OURS, step_s=1e-5 * n) for n in (1, 4, 16)],
         }
@@ -95,6 +99,7 @@ def test_tables_of_all_suites_show_the_notes_and_ratios() -> None:
     assert "2.00" in text and "! mlp32: a note <with>" in text
     assert "4.00" in ops.text(suites["ops"])
     assert "2.00*" in ablate.text(suites["ablate"])
+    assert "20.0" in dynamic.text(suites["dynamic"])
     assert "1.00" in scale.text(suites["scale"])  # cost grows as the batch
 
 

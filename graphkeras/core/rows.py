@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from graphkeras.ir.autodiff import gradients
+from graphkeras.ir.batching import batch
 from graphkeras.ir.graph import Builder, Graph, reachable
 from graphkeras.ir.node import Node
-from graphkeras.ir.types import TensorType
+from graphkeras.ir.types import TensorType, numpy_dtype
+
+MAX_BYTES = 1 << 24  # of one value with all rows
+
+
+def _nbytes(node: Node) -> int:
+    types = node.type if isinstance(node.type, tuple) else (node.type,)
+    return max(math.prod(t.shape) * numpy_dtype(t.dtype).itemsize for t in types)
 
 
 def gradient_rows(b: Builder, output: Node, wrt: Sequence[Node], weights: Node) -> list[Node | None]:
     """For each `wrt` node the gradients of `sum(weights[i] * output)` for all i, stacked; None if independent.
 
-    weights: (rows, *output.shape). One scan over the rows: its body is the backward pass, and what the forward pass
-    knows comes in as constants.
+    weights: (rows, *output.shape). The backward pass for one row, with what the forward pass knows as constants, is
+    given an axis of rows; where that would take much memory it is the body of a scan over the rows.
     """
     seed = b.input(output.type, "weights")
     found = gradients(b, [output], wrt, [seed])
@@ -22,9 +31,12 @@ def gradient_rows(b: Builder, output: Node, wrt: Sequence[Node], weights: Node) 
     if not wanted:
         return [None] * len(wrt)
     body, captured = _body(seed, wanted)
-    scan = b.emit(
-        "scan", *captured, weights, body=body, carries=0, consts=len(captured), length=weights.shape[0], reverse=False
-    )
+    count = weights.shape[0]
+    if count * max(_nbytes(n) for n in body.nodes) <= MAX_BYTES:
+        batched = batch(b, body, [*captured, weights], [False] * len(captured) + [True], count)
+        results = iter(batched)
+        return [None if g is None else next(results) for g in found]
+    scan = b.emit("scan", *captured, weights, body=body, carries=0, consts=len(captured), length=count, reverse=False)
     rows = iter(range(len(wanted)))
     return [None if g is None else b.item(scan, next(rows)) for g in found]
 

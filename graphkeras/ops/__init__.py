@@ -94,14 +94,10 @@ from graphkeras.ops.complexes import (
     view_as_real,
 )
 from graphkeras.ops.control import (
-    associative_scan,
     cond,
     fori_loop,
-    map,
     scan,
     switch,
-    vectorize,
-    vectorized_map,
     while_loop,
 )
 from graphkeras.ops.convolution import (
@@ -183,6 +179,12 @@ from graphkeras.ops.losses import (
     binary_crossentropy,
     categorical_crossentropy,
     sparse_categorical_crossentropy,
+)
+from graphkeras.ops.maps import (
+    associative_scan,
+    map,
+    vectorize,
+    vectorized_map,
 )
 from graphkeras.ops.math import (
     segment_max,

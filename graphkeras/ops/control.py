@@ -1,4 +1,4 @@
-"""Control flow: branches, loops, scans, maps, and functions with a gradient of their own.
+"""Control flow: branches, loops, scans. What is built on them is in maps.py.
 
 Outside a trace these are plain Python on values. Inside one the bodies are traced into graphs of their own, which
 capture what they use from outside, and one `cond`, `while` or `scan` node is recorded.
@@ -20,9 +20,7 @@ from graphkeras.ir.types import TensorType
 from graphkeras.ops.base import (
     Tensor,
     apply,
-    axis_of,
     cast_to,
-    concat,
     concrete,
     current_trace,
     full_of,
@@ -143,7 +141,7 @@ def _write(variables: Sequence[Variable], values: Sequence[Tensor]) -> None:
         trace.write(v, value)
 
 
-def _captures(*bodies: Body) -> list[Tensor]:
+def captures(*bodies: Body) -> list[Tensor]:
     found: dict[Any, Tensor] = {}
     for body in bodies:
         for c in body.captures:
@@ -202,7 +200,7 @@ def _branch(index: Tensor, branches: Sequence[Callable[[], Any]], what: str) -> 
                 f"{what}: all branches must return tensors of the same shapes and dtypes; received "
                 f"{[str(t) for t in first.types]} and {[str(t) for t in other.types]}"
             )
-    consts = _captures(*bodies)
+    consts = captures(*bodies)
     graphs = tuple(b.graph(f"{what} branch {i}", len(variables), consts) for i, b in enumerate(bodies))
     n = len(first.tensors)
     if not n and not variables:
@@ -272,7 +270,7 @@ def _while(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maxim
     tests = Body(lambda *tensors: test(*tensors[:count]), [*types, *map_types(variables)])
     if tests.written:
         raise ValueError(f"while_loop: the condition assigns variable {tests.written[0].path!r}; only the body may")
-    consts = _captures(tests, steps)
+    consts = captures(tests, steps)
     carries = count + len(variables)
     graphs = {
         "cond": tests.graph("while condition", carries, consts),
@@ -351,7 +349,7 @@ def _scan_values(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
         carry = start.build(_like(Structure(carry), start.types, "scan"))
         found.append(Structure(y))
     if not found:
-        _, _, like, types = _traced_body(f, start, rows)
+        _, _, like, types = traced_body(f, start, rows)
         return carry, like.build([full_of((0, *t.shape), 0, t.dtype) for t in types])
     if reverse:
         found.reverse()
@@ -359,7 +357,7 @@ def _scan_values(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
     return carry, found[0].build(stacked)
 
 
-def _traced_body(
+def traced_body(
     f: Callable[[Any, Any], Any], start: Structure, rows: Structure
 ) -> tuple[list[Variable], Body, Structure, list[TensorType]]:
     kept: list[Structure] = []
@@ -376,12 +374,12 @@ def _traced_body(
 
 
 def _scan_traced(f: Callable[[Any, Any], Any], start: Structure, rows: Structure, n: int, reverse: bool) -> Any:
-    variables, body, ys, types = _traced_body(f, start, rows)
+    variables, body, ys, types = traced_body(f, start, rows)
     own = len(start.tensors)
     carries = own + len(variables)
     if n == 0:
         return start.build(start.tensors), ys.build([full_of((0, *t.shape), 0, t.dtype) for t in types])
-    consts = _captures(body)
+    consts = captures(body)
     if not body.outputs:
         return start.value, ys.value
     found = _results(
@@ -400,93 +398,3 @@ def _scan_traced(f: Callable[[Any, Any], Any], start: Structure, rows: Structure
     )
     _write(variables, found[own:carries])
     return start.build(found[:own]), ys.build(found[carries:])
-
-
-@keras_op
-def map(f: Callable[[Any], Any], xs: Any) -> Any:
-    """`f` of every slice of xs along the leading axis, stacked."""
-    return scan(lambda _, x: ((), f(x)), (), xs)[1]
-
-
-@keras_op
-def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """`f` of every slice of `elements` along the leading axis, stacked (one slice after the other here)."""
-    return map(function, elements)
-
-
-@keras_op
-def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
-    """All prefix combinations of the slices by an associative `f(a, b)`, in log2(n) vectorised rounds.
-
-    Hillis and Steele's scan: in round r every element is combined with the one 2**r places before it.
-    """
-    if not callable(f):
-        raise TypeError(f"`f` should be a callable. Received: f={f}")
-    items = Structure(elems)
-    axes = [axis_of(axis, len(t.shape), "associative_scan") for t in items.tensors]
-    sizes = {t.shape[a] for t, a in zip(items.tensors, axes, strict=True)}
-    if len(sizes) != 1:
-        raise ValueError(
-            f"associative_scan: all of `elems` must have one size along axis {axis}; received {sorted(sizes)}"
-        )
-    n = sizes.pop()
-    current = [apply("reverse", t, axes=(a,)) if reverse else t for t, a in zip(items.tensors, axes, strict=True)]
-    shift = 1
-    while shift < n:
-        early = [part(t, a, 0, n - shift) for t, a in zip(current, axes, strict=True)]
-        late = [part(t, a, shift, n) for t, a in zip(current, axes, strict=True)]
-        joined = Structure(f(items.build(early), items.build(late))).tensors
-        heads = [part(t, a, 0, shift) for t, a in zip(current, axes, strict=True)]
-        current = [concat([h, cast_to(j, h.dtype)], a) for h, j, a in zip(heads, joined, axes, strict=True)]
-        shift *= 2
-    return items.build([apply("reverse", t, axes=(a,)) if reverse else t for t, a in zip(current, axes, strict=True)])
-
-
-# -- vectorize ---------------------------------------------------------------------------------------
-def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = None, signature: str | None = None) -> Any:
-    """A function that applies `pyfunc` to all elements by broadcasting; "(n)->()" as signature: to all rows."""
-    skipped = set(excluded or ())
-    inputs = _parse_signature(signature) if signature else None
-
-    @keras_op(class_name="Vectorize")
-    def vectorized(*args: Any, **kwargs: Any) -> Any:
-        places = [i for i in range(len(args)) if i not in skipped]
-        tensors = [to_tensor(args[i]) for i in places]
-        ranks = [len(c) for c in inputs] if inputs is not None else [0] * len(tensors)
-        if len(ranks) != len(tensors):
-            raise TypeError(
-                f"vectorize: the signature {signature!r} takes {len(ranks)} arguments; received {len(tensors)}"
-            )
-        for t, r in zip(tensors, ranks, strict=True):
-            if len(t.shape) < r:
-                raise ValueError(
-                    f"vectorize: an argument of shape {t.shape} has not the {r} core dimensions of {signature!r}"
-                )
-        lead = np.broadcast_shapes(*(t.shape[: len(t.shape) - r] for t, r in zip(tensors, ranks, strict=True)))
-        size = int(np.prod(lead))
-        flat = [
-            reshape_to(
-                apply("broadcast_to", t, shape=(*lead, *t.shape[len(t.shape) - r :])),
-                (size, *t.shape[len(t.shape) - r :]),
-            )
-            for t, r in zip(tensors, ranks, strict=True)
-        ]
-
-        def one(xs: Any) -> Any:
-            full = list(args)
-            for i, x in zip(places, xs, strict=True):
-                full[i] = x
-            return pyfunc(*full, **kwargs)
-
-        found = map(one, tuple(flat))
-        return tree.map_structure(lambda t: reshape_to(t, (*lead, *t.shape[1:])), found)
-
-    return vectorized
-
-
-def _parse_signature(signature: str) -> list[list[str]]:
-    """The core dimensions of the inputs."""
-    left, arrow, _ = signature.replace(" ", "").partition("->")
-    if not arrow:
-        raise ValueError(f"vectorize: argument `signature` must look like '(n),(n)->()'; received {signature!r}")
-    return [[d for d in core.strip("()").split(",") if d] for core in left.replace("),(", ")|(").split("|")]

@@ -50,9 +50,6 @@ from graphkeras.ops.complexes import (
     imag,
     real,
 )
-from graphkeras.ops.control import (
-    vectorize,
-)
 from graphkeras.ops.creation import (
     arange,
     array,
@@ -99,6 +96,9 @@ from graphkeras.ops.indexing import (
     take_along_axis,
     unravel_index,
     where,
+)
+from graphkeras.ops.maps import (
+    vectorize,
 )
 from graphkeras.ops.matrix import (
     corrcoef,

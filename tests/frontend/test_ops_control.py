@@ -11,7 +11,7 @@ from graphkeras.core.trace import Trace
 from graphkeras.core.variable import Variable
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.types import TensorType
-from tests.frontend.ops_cases import check, gradient, traced
+from tests.frontend.ops_cases import check, gradient, numeric_gradient, traced
 
 X = np.array([1.0, -2.0, 3.0], dtype="float32")
 
@@ -112,6 +112,78 @@ def test_maps_and_associative_scan():
     check(lambda x: ops.associative_scan(ops.add, x), np.cumsum(X), X)
     check(lambda x: ops.associative_scan(ops.maximum, x, reverse=True), np.maximum.accumulate(X[::-1])[::-1], X)
     check(ops.vectorize(lambda a, b: ops.sum(a) * b, signature="(n),()->()"), [2.0, 4.0], X, np.float32([1, 2]))
+
+
+def attend(item):
+    """What needs rules of several kinds: products, a softmax, a loop, a branch, reads at computed places."""
+    scores = ops.softmax(ops.matmul(item["keys"], item["query"]))
+    mixed = ops.matmul(scores, item["keys"])
+    looped = ops.while_loop(lambda v: ops.sum(v * v) > 0.5, lambda v: (v * 0.7,), (mixed,))[0]
+    best = ops.take(item["keys"], ops.argmax(scores), axis=0)
+    chosen = ops.cond(ops.sum(best) > 0, lambda: ops.sin(best), lambda: best * 2)
+    return {"out": looped + chosen, "scores": (scores, ops.cumsum(item["query"]))}
+
+
+def attend_items(count=4):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=s).astype("float32") for s in ((count, 5, 3), (count, 3))]
+
+
+@pytest.mark.parametrize("mapping", [ops.map, ops.vectorized_map])
+def test_maps_over_structures_and_their_gradients(mapping):
+    keys, query = attend_items()
+
+    def run(keys, query):
+        result = mapping(attend, {"keys": keys, "query": query})
+        return result["out"], *result["scores"]
+
+    rows = [attend({"keys": k, "query": q}) for k, q in zip(keys, query, strict=True)]
+    expected = [
+        np.stack([np.array(p(r)) for r in rows])
+        for p in (lambda r: r["out"], lambda r: r["scores"][0], lambda r: r["scores"][1])
+    ]
+    check(run, expected, keys, query)
+    found = gradient(lambda k, q: ops.sum(run(k, q)[0] ** 2), keys, query)
+    for i, (k, q) in enumerate(zip(keys, query, strict=True)):
+        wanted = gradient(lambda k, q: ops.sum(attend({"keys": k, "query": q})["out"] ** 2), k, q)
+        for g, w in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(g[i], w, rtol=2e-5, atol=1e-5)
+
+
+def test_vectorized_map_is_one_product_and_map_a_loop():
+    keys, query = attend_items()
+
+    def kinds(mapping):
+        with Trace() as trace:
+            tensors = [trace.input(TensorType(a.shape, "float32")) for a in (keys, query)]
+            result = mapping(lambda pair: ops.matmul(pair[0], pair[1]), tuple(tensors))
+            return [n.op for n in trace.finish([result]).nodes]
+
+    assert "scan" in kinds(ops.map)
+    assert kinds(ops.vectorized_map).count("dot_general") == 1 and "scan" not in kinds(ops.vectorized_map)
+
+
+def test_vectorized_map_of_what_cannot_be_recorded_runs_slice_by_slice():
+    generator = random.SeedGenerator(1)
+    drawn = ops.vectorized_map(lambda v: v + random.uniform((), seed=generator), np.zeros(3, "float32"))
+    assert len(set(drawn.tolist())) == 3
+    decided = ops.vectorized_map(lambda v: v if v > 0 else -2 * v, X)
+    assert decided.tolist() == [1.0, 4.0, 3.0]
+
+
+def test_gradient_of_associative_scan_over_a_structure():
+    a, b = attend_items(6)[1], attend_items(6)[1][::-1].copy()
+
+    def run(a, b):
+        return ops.associative_scan(lambda l, r: (l[0] * r[0], r[0] * l[1] + r[1]), (a, b))[1]
+
+    state, states = np.zeros(3), []
+    for x, y in zip(a, b, strict=True):
+        state = x * state + y
+        states.append(state)
+    check(run, np.stack(states), a, b)
+    for found, wanted in zip(gradient(run, a, b), numeric_gradient(run, a, b), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_custom_gradient():

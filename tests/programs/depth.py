@@ -29,7 +29,7 @@ def early_exit(dtype):
         for block in blocks:
             x = ops.tanh(dense(x, block))
             p = ops.softmax(dense(x, head))
-            if ops.mean(-ops.sum(p * ops.log(p), axis=-1)) < 0.75:
+            if ops.mean(-ops.sum(p * ops.log(p), axis=-1)) < 0.2:
                 break
         return p
 
