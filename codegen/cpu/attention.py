@@ -34,6 +34,7 @@ from graphkeras.codegen.lower import Lowering, lowers
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.ops.attention import HIDDEN
 
+SHIFT = "select(high == float32(-inf), float32(0.0), high)"  # a row of -inf alone gives weights of 0, not NaN
 MOST_ROWS = 240  # of a chunk: keys are packed once per chunk, and its sums stay in the cache
 
 
@@ -167,10 +168,8 @@ class _Forward:
         w.line(f"padded = (n + {vector - 1}) // {vector} * {vector}")
         pack_rows(w, work.q, "q", "qs", "b * q_b + q0 * q_t + h * q_h", "count", work.depth, " * float32(scale)")
         by_keys(w, work, "qs", "kt", "sc", work.depth, "count")
-        with w.block("for r in range(count)"):
-            w.line("base = r * score_step")
-            mask_row(w, work, "q0 + r", "base")
-            self._weights(w)
+        self._largest(w)
+        self._weights(w)
         mr, nv = tile_shape(work.width)
         step = padded(work.width)
         with w.block(f"for r in range(0, count, {mr})"), w.block(f"for c in range(0, {step}, {nv * vector})"):
@@ -178,30 +177,37 @@ class _Forward:
             w.line(f"       shift(acc, (q0 - t0 + r) * {step} + c), acc_at, count - r, {nv * vector}, started,")
             w.line(f"       (n, 1, {step}))")
 
+    def _largest(self, w: Writer) -> None:
+        """The largest score of each row so far. A loop of its own: rows wait for their maximum side by side."""
+        vector, step = vector_width("float32"), padded(self.work.width)
+        with w.block("for r in range(count)"):
+            w.line("base = r * score_step")
+            mask_row(w, self.work, "q0 + r", "base")
+            w.line("old = most[q0 - t0 + r]")
+            w.line(f"high = LARGEST(shift(sc, base), padded // {vector}, old)")
+            w.line("most[q0 - t0 + r] = high")
+            with w.block("if started != 0"):  # what was summed before is brought down to the new largest
+                value = exp_text(w, f"(old - {SHIFT})")
+                w.line(f"sums[q0 - t0 + r] = sums[q0 - t0 + r] * {value}")
+                with w.block(f"for c in range({step})"):
+                    w.line(f"acc[(q0 - t0 + r) * {step} + c] = acc[(q0 - t0 + r) * {step} + c] * {value}")
+
     def _weights(self, w: Writer) -> None:
-        """exp(score - largest so far) of one row; what was summed before is brought down to the new largest."""
-        step = padded(self.work.width)
-        w.line("high = most[q0 - t0 + r]")
-        w.line("old = high")
-        with w.block("for j in range(padded)"):
-            w.line("high = maximum(high, sc[base + j])")
-        w.line("most[q0 - t0 + r] = high")
-        w.line("shifted = select(high == float32(-inf), float32(0.0), high)")
-        w.line("added = float32(0.0)")
-        with w.block("for j in range(padded)"):
-            value = exp_text(w, "(sc[base + j] - shifted)")
-            w.line(f"sc[base + j] = {value}")
-            w.line(f"added = reduce_add(added, {value})")
-        if self.work.key is not None:
-            drop_row(w, "q0 + r")
-            with w.block("for j in range(n)"):
-                w.line("sc[base + j] = sc[base + j] * keep[j]")
-        with w.block("if started != 0"):
-            value = exp_text(w, "(old - shifted)")
-            w.line(f"added = added + sums[q0 - t0 + r] * {value}")
-            with w.block(f"for c in range({step})"):
-                w.line(f"acc[(q0 - t0 + r) * {step} + c] = acc[(q0 - t0 + r) * {step} + c] * {value}")
-        w.line("sums[q0 - t0 + r] = added")
+        """exp(score - largest so far), and its sum."""
+        with w.block("for r in range(count)"):
+            w.line("base = r * score_step")
+            w.line("high = most[q0 - t0 + r]")
+            w.line(f"shifted = {SHIFT}")
+            w.line("added = float32(0.0)")
+            with w.block("for j in range(padded)"):
+                value = exp_text(w, "(sc[base + j] - shifted)")
+                w.line(f"sc[base + j] = {value}")
+                w.line(f"added = reduce_add(added, {value})")
+            w.line("sums[q0 - t0 + r] = sums[q0 - t0 + r] + added")
+            if self.work.key is not None:
+                drop_row(w, "q0 + r")
+                with w.block("for j in range(n)"):
+                    w.line("sc[base + j] = sc[base + j] * keep[j]")
 
     def _finish(self, w: Writer) -> None:
         step = padded(self.work.width)

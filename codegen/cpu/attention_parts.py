@@ -169,11 +169,14 @@ class Work:
         comment(w, text)
         w.line(HEADER)
         w.line("from graphkeras.codegen.cpu.micro import tile")
+        w.line("from graphkeras.codegen.cpu.score_rows import close_row, largest")
         w.line("from graphkeras.codegen.cpu.transpose import transpose")
         w.line()
         for name, mr, nv, unit in tiles:
             w.line(f'{name} = tile({mr}, {nv}, 1, "float32", unit={unit})')
         w.line('TURN = transpose("float32")')
+        w.line("CLOSE = close_row()")
+        w.line("LARGEST = largest()")
         w.line()
         w.line()
 
@@ -262,10 +265,9 @@ def first_block(work: Work, first: str) -> str:
 
 def mask_row(w: Writer, work: Work, row: str, base: str) -> None:
     """Masks on one row of scores: query `row`, keys k0 to k0 + n; padding gets -inf."""
-    with w.block("for j in range(n, padded)"):
-        w.line(f"sc[{base} + j] = float32(-inf)")
     attrs = work.node.attrs
     if not work.masks and not work.skips:
+        w.line(f"CLOSE(shift(sc, {base}), n)")
         return
     hidden = f"float32({HIDDEN!r})"
     for i in range(len(work.masks)):
@@ -280,6 +282,7 @@ def mask_row(w: Writer, work: Work, row: str, base: str) -> None:
         if attrs["window"]:
             w.line(f"x = select(abs(({row}) - k0 - j) < window, x, {hidden})")
         w.line(f"sc[{base} + j] = x")
+    w.line(f"CLOSE(shift(sc, {base}), n)")
 
 
 def drop_row(w: Writer, row: str) -> None:
@@ -289,7 +292,7 @@ def drop_row(w: Writer, row: str) -> None:
         w.line("word0 = uint32(flat + j)")
         w.line("word1 = uint32((flat + j) >> 32)")
         names = [Val(name, "uint32") for name in ("key0", "key1", "word0", "word1")]
-        bits = get_op("random_bits").lower(CpuHandler(w), *names)
+        bits = get_op("random_word").lower(CpuHandler(w), *names)
         w.line(f"keep[j] = select({bits} >= uint32(drop_limit), float32(keep_scale), float32(0.0))")
 
 
