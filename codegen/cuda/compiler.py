@@ -116,15 +116,16 @@ def compile_ptx(source: str, arch: tuple[int, int]) -> str:
     from numba import cuda
     from numba.cuda import types
 
-    space: dict[str, Any] = {"__name__": "graphkeras_kernel"}
+    space: dict[str, Any] = {"__name__": "graphkeras_kernel", "cuda": cuda}
+    text = source.replace("local_array(", "cuda.local.array(")  # Numba knows it by this name only
     kinds = {"p": types.int64, "i": types.int64, "f": types.float64}
     with _lock, _device_of(arch):
         try:
-            exec(compile(source, "<kernel>", "exec"), space)
+            exec(compile(text, "<kernel>", "exec"), space)
             signature = types.void(*(kinds[letter] for letter in space["SIGNATURE"]))
             bounds = (space["THREADS"], space["BLOCKS"]) if "BLOCKS" in space else space["THREADS"]
             features = space.get("FEATURES", "")
-            text, _ = cuda.compile(
+            ptx, _ = cuda.compile(
                 space["kernel"],
                 signature,
                 device=False,
@@ -136,7 +137,7 @@ def compile_ptx(source: str, arch: tuple[int, int]) -> str:
             )
         except Exception as error:
             raise CudaCompileError(f"Numba-CUDA refused a kernel: {error}\n\n{source}") from error
-    return _renamed(text)
+    return _renamed(ptx)
 
 
 def _renamed(ptx: str) -> str:

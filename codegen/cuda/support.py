@@ -21,7 +21,6 @@ from graphkeras.codegen.cuda.language import REGISTERS, Intrinsic, flat
 from graphkeras.codegen.cuda.macros import macro_of
 
 inf, nan = math.inf, math.nan
-local_array = cuda.local.array
 device = cuda.jit(device=True)
 
 I1, I8, I32, I64 = (ir.IntType(n) for n in (1, 8, 32, 64))
@@ -40,7 +39,7 @@ _TYPES = {
     "shared": types.int64,
 }
 _LLVM = {"f": ir.FloatType(), "d": ir.DoubleType(), "r": I32, "l": I64}
-__all__ = ["device", "inf", "local_array", "macro", "nan"]
+__all__ = ["device", "inf", "macro", "nan"]
 
 
 def _letter(dtype: str) -> str:
