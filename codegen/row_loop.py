@@ -45,6 +45,10 @@ def lower_by_rows(ctx: Lowering, scan: Scan) -> bool:
 
 def lower_whole(ctx: Lowering, scan: Scan) -> None:
     """One kernel of one item if no kernel of the body is shared by threads, else a loop of the plan."""
+    if ctx.target.name == "cpu":  # the same body as in a loop by rows: the batch chooses between the two
+        scan, sources = _turned(scan)
+        for k, source in sources.items():
+            scan.inputs[k] = ctx.copy(source)
     before, rest = split_off(lower_body(ctx, scan.body, scan.inputs, scan.places), *_buffers(scan))
     ctx.instructions += before
     if ctx.target.name != "cpu" or not is_plain(rest) or any(is_parallel(i) for i in rest):
