@@ -75,7 +75,7 @@ def _conv_shape(
     return (x[0], *out_extents(name, x[1:-1], w[:-2], strides, padding, dilation), w[-1])
 
 
-def _padded(x: np.ndarray, padding: Pairs, value: Any = 0) -> np.ndarray:
+def padded_with(x: np.ndarray, padding: Pairs, value: Any = 0) -> np.ndarray:
     if not any(lo or hi for lo, hi in padding):
         return x
     return np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)
@@ -94,7 +94,7 @@ def _conv_infer(x: TensorType, w: TensorType, **attrs: Any) -> TensorType:
 def _conv(x: np.ndarray, w: np.ndarray, *, strides: Ints, padding: Pairs, dilation: Ints, groups: int) -> np.ndarray:
     shape = _conv_shape("conv", x.shape, w.shape, strides, padding, dilation, groups)
     out = np.zeros((groups, int(np.prod(shape[:-1])), w.shape[-1] // groups), x.dtype)
-    x = _padded(x, padding)
+    x = padded_with(x, padding)
     for tap, where in taps(w.shape[:-2], shape[1:-1], strides, dilation):
         weights = np.moveaxis(w[tap].reshape(w.shape[-2], groups, -1), 1, 0)
         out += np.matmul(_grouped(x[(slice(None), *where)], groups), weights)
@@ -153,7 +153,7 @@ def _kernel_grad(
     x: np.ndarray, dy: np.ndarray, *, shape: Ints, strides: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> np.ndarray:
     out = np.zeros(shape, x.dtype)
-    x = _padded(x, padding)
+    x = padded_with(x, padding)
     columns = _grouped(dy, groups)
     for tap, where in taps(shape[:-2], dy.shape[1:-1], strides, dilation):
         rows = _grouped(x[(slice(None), *where)], groups)
@@ -222,28 +222,28 @@ register(
 
 
 # -- pooling ---------------------------------------------------------------------------------------
-def _pool_shape(name: str, x: Ints, window: Ints, strides: Ints, padding: Pairs) -> Ints:
+def pool_shape(name: str, x: Ints, window: Ints, strides: Ints, padding: Pairs) -> Ints:
     if len(x) < 3:
         raise ValueError(f"{name} expects x (N, *spatial, C); received shape {x}")
     _want_settings(name, len(x) - 2, {"window": window, "strides": strides, "padding": padding})
     return (x[0], *out_extents(name, x[1:-1], window, strides, padding, (1,) * len(window)), x[-1])
 
 
-def _pool_taps(shape: Ints, window: Ints, strides: Ints) -> Iterator[tuple[slice, ...]]:
+def pool_taps(shape: Ints, window: Ints, strides: Ints) -> Iterator[tuple[slice, ...]]:
     for _, where in taps(window, shape[1:-1], strides, (1,) * len(window)):
         yield (slice(None), *where)
 
 
 def _pool_max_infer(x: TensorType, *, window: Ints, strides: Ints, padding: Pairs) -> TensorType:
     want_dtype("pool_max", x, NUMBERS)
-    return x.with_shape(_pool_shape("pool_max", x.shape, window, strides, padding))
+    return x.with_shape(pool_shape("pool_max", x.shape, window, strides, padding))
 
 
 def _pool_max(x: np.ndarray, *, window: Ints, strides: Ints, padding: Pairs) -> np.ndarray:
-    shape = _pool_shape("pool_max", x.shape, window, strides, padding)
-    padded = _padded(x, padding, lowest(x.dtype.name))
+    shape = pool_shape("pool_max", x.shape, window, strides, padding)
+    padded = padded_with(x, padding, lowest(x.dtype.name))
     out = np.full(shape, lowest(x.dtype.name), x.dtype)
-    for where in _pool_taps(shape, window, strides):
+    for where in pool_taps(shape, window, strides):
         np.maximum(out, padded[where], out=out)
     return out
 
@@ -257,7 +257,7 @@ def _pool_max_grad_infer(
 ) -> TensorType:
     name = "pool_max_grad"
     same_dtype(name, x, y, dy)
-    expected = _pool_shape(name, x.shape, window, strides, padding)
+    expected = pool_shape(name, x.shape, window, strides, padding)
     if y.shape != expected or dy.shape != expected:
         raise ValueError(f"{name} expects y and dy of shape {expected}; received {y.shape} and {dy.shape}")
     return x
@@ -266,10 +266,10 @@ def _pool_max_grad_infer(
 def _pool_max_grad(
     x: np.ndarray, y: np.ndarray, dy: np.ndarray, *, window: Ints, strides: Ints, padding: Pairs
 ) -> np.ndarray:
-    padded = _padded(x, padding, lowest(x.dtype.name))
+    padded = padded_with(x, padding, lowest(x.dtype.name))
     out = np.zeros(padded.shape, dy.dtype)
     free = np.ones(y.shape, bool)
-    for where in _pool_taps(y.shape, window, strides):
+    for where in pool_taps(y.shape, window, strides):
         hit = free & (padded[where] == y)
         out[where] += np.where(hit, dy, 0)
         free &= ~hit
@@ -289,7 +289,7 @@ def _pool_max_grad_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
     free = b.full(y.shape, True, "bool")
     total = b.full_like(y, 0)
     ends = (slice(0, x.shape[0], 1), slice(0, x.shape[-1], 1))
-    for where in _pool_taps(y.shape, window, strides):
+    for where in pool_taps(y.shape, window, strides):
         box = (ends[0], *where[1:], ends[1])
         cut = {
             "start": tuple(s.start for s in box),
@@ -304,20 +304,20 @@ def _pool_max_grad_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
 
 def _pool_sum_infer(x: TensorType, *, window: Ints, strides: Ints, padding: Pairs) -> TensorType:
     want_dtype("pool_sum", x, NUMBERS)
-    return x.with_shape(_pool_shape("pool_sum", x.shape, window, strides, padding))
+    return x.with_shape(pool_shape("pool_sum", x.shape, window, strides, padding))
 
 
 def _pool_sum(x: np.ndarray, *, window: Ints, strides: Ints, padding: Pairs) -> np.ndarray:
-    shape = _pool_shape("pool_sum", x.shape, window, strides, padding)
-    padded = _padded(x, padding)
+    shape = pool_shape("pool_sum", x.shape, window, strides, padding)
+    padded = padded_with(x, padding)
     out = np.zeros(shape, x.dtype)
-    for where in _pool_taps(shape, window, strides):
+    for where in pool_taps(shape, window, strides):
         out += padded[where]
     return out
 
 
 def _pool_sum_grad_infer(dy: TensorType, *, shape: Ints, window: Ints, strides: Ints, padding: Pairs) -> TensorType:
-    expected = _pool_shape("pool_sum_grad", want_shape("pool_sum_grad", shape), window, strides, padding)
+    expected = pool_shape("pool_sum_grad", want_shape("pool_sum_grad", shape), window, strides, padding)
     if dy.shape != expected:
         raise ValueError(f"pool_sum_grad expects dy of shape {expected} for shape={shape}; received {dy.shape}")
     return dy.with_shape(shape)
@@ -326,7 +326,7 @@ def _pool_sum_grad_infer(dy: TensorType, *, shape: Ints, window: Ints, strides: 
 def _pool_sum_grad(dy: np.ndarray, *, shape: Ints, window: Ints, strides: Ints, padding: Pairs) -> np.ndarray:
     spatial = [n + lo + hi for n, (lo, hi) in zip(shape[1:-1], padding, strict=True)]
     out = np.zeros((shape[0], *spatial, shape[-1]), dy.dtype)
-    for where in _pool_taps(dy.shape, window, strides):
+    for where in pool_taps(dy.shape, window, strides):
         out[where] += dy
     inner = tuple(slice(lo, lo + n) for n, (lo, _) in zip(shape[1:-1], padding, strict=True))
     return out[(slice(None), *inner)]
@@ -341,14 +341,14 @@ def _pool(window: Ints, strides: Ints, padding: Pairs) -> dict[str, Any]:
 
 
 # (x, result, settings)
-_POOLS = (
+POOLS = (
     ((2, 7, 3), (2, 3, 3), _pool((3,), (2,), ((0, 0),))),
     ((2, 4, 5, 2), (2, 3, 2, 2), _pool((2, 3), (2, 2), ((1, 1), (0, 1)))),
     ((1, 4, 4, 2), (1, 1, 1, 2), _pool((4, 4), (4, 4), ((0, 0), (0, 0)))),
 )
 
 
-def _distinct(*shapes: Ints) -> Any:
+def distinct(*shapes: Ints) -> Any:
     """Sample maker without near ties, which central differences would step across."""
 
     def make(rng: np.random.Generator) -> list[np.ndarray]:
@@ -360,7 +360,7 @@ def _distinct(*shapes: Ints) -> Any:
 
 def _grad_case(shape: Ints, out: Ints, settings: dict[str, Any]) -> Any:
     def make(rng: np.random.Generator) -> list[np.ndarray]:
-        x, dy = _distinct(shape, out)(rng)
+        x, dy = distinct(shape, out)(rng)
         return [x, _pool_max(x, **settings), dy]
 
     return make
@@ -373,7 +373,7 @@ register(
         _pool_max_infer,
         widened(_pool_max),
         _pool_max_vjp,
-        samples=tuple(Sample((x,), s, make=_distinct(x)) for x, _, s in _POOLS),
+        samples=tuple(Sample((x,), s, make=distinct(x)) for x, _, s in POOLS),
         doc="Largest value of each window; padding holds the lowest value of the dtype.",
         extra={**EXTRA, "padding": lowest},
     )
@@ -385,7 +385,7 @@ register(
         _pool_max_grad_infer,
         widened(_pool_max_grad),
         _pool_max_grad_vjp,
-        samples=tuple(Sample((x, y, y), s, make=_grad_case(x, y, s), differentiable=False) for x, y, s in _POOLS),
+        samples=tuple(Sample((x, y, y), s, make=_grad_case(x, y, s), differentiable=False) for x, y, s in POOLS),
         doc="dy of each window sent to the window's first maximum.",
         extra=EXTRA,
     )
@@ -397,7 +397,7 @@ register(
         _pool_sum_infer,
         widened(_pool_sum),
         lambda b, ct, node: [b.pool_sum_grad(ct, shape=node.inputs[0].shape, **node.attrs)],
-        samples=tuple(Sample((x,), s) for x, _, s in _POOLS),
+        samples=tuple(Sample((x,), s) for x, _, s in POOLS),
         tolerance=1e-5,
         doc="Sum of each window; padding counts as 0.",
         extra=EXTRA,
@@ -410,7 +410,7 @@ register(
         _pool_sum_grad_infer,
         widened(_pool_sum_grad),
         lambda b, ct, node: [b.pool_sum(ct, **_without_shape(node))],
-        samples=tuple(Sample((y,), {"shape": x, **s}) for x, y, s in _POOLS),
+        samples=tuple(Sample((y,), {"shape": x, **s}) for x, y, s in POOLS),
         tolerance=1e-5,
         doc="Gradient of pool_sum with respect to its input of `shape`.",
         extra=EXTRA,

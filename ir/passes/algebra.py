@@ -181,6 +181,36 @@ def select_known(b: Builder, n: Node) -> Node | None:
     return _same(b, x, n) if x is y else None
 
 
+def _plus_zero(x: Node) -> bool:
+    value = scalar_value(x)
+    return isinstance(value, (int, float)) and value == 0 and math.copysign(1.0, value) > 0
+
+
+@rule("select")
+def mask_before_pool_grad(b: Builder, n: Node) -> Node | None:
+    """x > 0 of the gradient of a max pooling of x (relu before pooling): asked of the maxima, which are fewer."""
+    c, g, other = n.inputs
+    if g.op != "pool_max_grad" or g.shape != n.shape or c.op != "gt" or not _plus_zero(other):
+        return None
+    x, y, dy = g.inputs
+    if c.inputs[0] is not x or scalar_value(c.inputs[1]) != 0:
+        return None
+    return b.pool_max_grad(x, y, b.select(b.gt(y, 0), dy, 0), **g.attrs)
+
+
+@rule("reduce_sum")
+def sum_of_pool_grad(b: Builder, n: Node) -> Node | None:
+    """The gradient of a max pooling, summed over all places: each window gives its dy once, unless it holds NaN."""
+    (g,) = n.inputs
+    if g.op != "pool_max_grad" or n.attrs["axes"] != tuple(range(g.type.rank - 1)):
+        return None
+    if any(lo or hi for lo, hi in g.attrs["padding"]):
+        return None
+    _, y, dy = g.inputs
+    masked = dy.op == "select" and dy.inputs[0].op == "gt" and dy.inputs[0].inputs[0] is y
+    return b.reduce_sum(dy if masked else b.select(b.eq(y, y), dy, 0), **n.attrs)
+
+
 @rule("and", "or")
 def logic_known(b: Builder, n: Node) -> Node | None:
     x, y = n.inputs
@@ -252,6 +282,8 @@ ALGEBRA = (
     div_by_constant,
     pow_small,
     select_known,
+    mask_before_pool_grad,
+    sum_of_pool_grad,
     logic_known,
 )
 

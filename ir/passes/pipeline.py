@@ -15,7 +15,7 @@ from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
 from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
-from graphkeras.ir.passes.joins import join_reductions
+from graphkeras.ir.passes.joins import join_reductions, remember_maxima
 from graphkeras.ir.passes.layout import LAYOUT, choose_orders
 from graphkeras.ir.passes.loops import merge_loops, prune_loops
 from graphkeras.ir.passes.recompute import recompute
@@ -82,7 +82,7 @@ DOCS = {
     "stabilise": "log of softmax or sigmoid in the form that does not overflow",
     "layout": "one order of axes in memory for values that belong together; products take transposes in",
     "recompute": "what the backward pass reads of the forward pass is kept or computed again, by a minimum cut",
-    "join": "a reduction of a reduction becomes one",
+    "join": "a reduction of a reduction becomes one; max pooling notes for its gradient where the maxima were",
     "decompose": "composites become primitives (cannot be switched off)",
 }
 """What each stage does, in one line."""
@@ -155,7 +155,7 @@ def optimise(
         if name == "decompose":
             graph = done(name, decompose(graph, claimed))
         elif name == "join" and name not in off:
-            graph = done(name, join_reductions(graph))
+            graph = done(name, remember_maxima(join_reductions(graph)))
         elif name == "recompute" and name not in off:
             graph = done(name, recompute(graph))
         elif name not in off:

@@ -66,3 +66,71 @@ def test_nan_is_the_maximum():
     attrs = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0))}
     (got,) = run(lambda b, x: b.pool_max(x, **attrs), x)
     assert np.isnan(got[0, 0, 0, 0]) and np.isfinite(got).sum() == got.size - 1
+
+
+def _nan_somewhere(x):
+    if x.dtype.kind == "f":
+        x.reshape(-1)[::7] = np.nan
+    return x
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "nan"])
+def test_remembered_maxima(case, dtype):
+    x = _random(CASES[case][0], dtype="float32" if dtype == "nan" else dtype)
+    x, attrs = _nan_somewhere(x) if dtype == "nan" else x, _settings(case)
+
+    def build(b, x):
+        both = b.emit("pool_max_index", x, **attrs)
+        return [b.emit("item", both, index=i) for i in range(2)]
+
+    got = run(build, x)
+    want = get_op("pool_max_index").reference(x, **attrs)
+    assert got[1].dtype == np.uint8
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_array_equal(one.astype(np.float64), other.astype(np.float64))
+    if dtype in ("float32", "nan"):
+        dy = _random(want[0].shape, 1)
+        more = {"shape": x.shape, **attrs}
+        (dx,) = run(lambda b, i, dy: b.emit("pool_index_grad", i, dy, **more), want[1], dy)
+        np.testing.assert_array_equal(dx, get_op("pool_index_grad").reference(want[1], dy, **more))
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(dx, get_op("pool_max_grad").reference(x, want[0], dy, **attrs))
+
+
+def test_large_windows_remember_in_wider_integers():
+    x = _random((1, 40, 40, 3))
+    attrs = {"window": (20, 20), "strides": (10, 10), "padding": ((0, 0), (0, 0))}
+
+    def build(b, x):
+        both = b.emit("pool_max_index", x, **attrs)
+        return [b.emit("item", both, index=i) for i in range(2)]
+
+    got, want = run(build, x), get_op("pool_max_index").reference(x, **attrs)
+    assert got[1].dtype == np.uint16
+    np.testing.assert_array_equal(got[1], want[1])
+
+
+def test_a_pooling_with_its_gradient_notes_the_maxima_and_the_others_do_not():
+    from graphkeras.codegen.compile import compile_graph
+    from graphkeras.ir.autodiff import gradients
+    from graphkeras.ir.graph import Builder, Graph
+    from graphkeras.ir.interpreter import evaluate
+    from graphkeras.ir.types import type_of
+
+    x, dy, attrs = _random(CASES["2d odd"][0]), _random((2, 5, 4, 3), 1), _settings("2d odd")
+    b = Builder()
+    nodes = [b.input(type_of(a), n) for a, n in ((x, "x"), (dy, "dy"))]
+    a = b.relu(nodes[0])
+    y = b.pool_max(a, **attrs)
+    (dx,) = gradients(b, [y], [nodes[0]], [nodes[1]])
+    graph = Graph(nodes, [y, dx, b.reduce_sum(dx, axes=(0, 1, 2), keepdims=False)])
+    program = compile_graph(graph)
+    names = {k.name for k in program.kernels}
+    assert "pool_max_index" in names and not names & {"pool_max", "pool_max_grad"}
+    results = [np.empty(n.shape, np.float32) for n in graph.outputs]
+    program.bind([x, dy], results)
+    program.run()
+    for got, want in zip(results, evaluate(graph, [x, dy]), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert "pool_max" in {k.name for k in compile_graph(Graph(nodes, [y])).kernels}

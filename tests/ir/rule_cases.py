@@ -731,6 +731,50 @@ return %0
 """,
     ),
     (
+        "mask_before_pool_grad",
+        """
+%0 = input("x") : float32[1,4,2]
+%1 = input("dy") : float32[1,2,2]
+%2 = pool_max(%0, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,2,2]
+%3 = pool_max_grad(%0, %2, %1, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,4,2]
+%4 = const(0.0) : float32[]
+%5 = gt(%0, %4) : bool[1,4,2]
+%6 = select(%5, %3, %4) : float32[1,4,2]
+return %6
+""",
+        """
+%0 = input("x") : float32[1,4,2]
+%1 = input("dy") : float32[1,2,2]
+%2 = pool_max(%0, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,2,2]
+%3 = const(0.0) : float32[]
+%4 = gt(%2, %3) : bool[1,2,2]
+%5 = select(%4, %1, %3) : float32[1,2,2]
+%6 = pool_max_grad(%0, %2, %5, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,4,2]
+return %6
+""",
+    ),
+    (
+        "sum_of_pool_grad",
+        """
+%0 = input("x") : float32[1,4,2]
+%1 = input("dy") : float32[1,2,2]
+%2 = pool_max(%0, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,2,2]
+%3 = pool_max_grad(%0, %2, %1, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,4,2]
+%4 = reduce_sum(%3, axes=(0, 1), keepdims=False) : float32[2]
+return %4
+""",
+        """
+%0 = input("x") : float32[1,4,2]
+%1 = input("dy") : float32[1,2,2]
+%2 = pool_max(%0, window=(2,), strides=(2,), padding=((0, 0),)) : float32[1,2,2]
+%3 = const(0.0) : float32[]
+%4 = eq(%2, %2) : bool[1,2,2]
+%5 = select(%4, %1, %3) : float32[1,2,2]
+%6 = reduce_sum(%5, axes=(0, 1), keepdims=False) : float32[2]
+return %6
+""",
+    ),
+    (
         "logic_known",
         """
 %0 = input("x") : bool[2,3]
