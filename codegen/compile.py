@@ -86,7 +86,9 @@ def _explain(status: tuple[int, int, int, int], nodes: Mapping[int, Node]) -> st
     """The message of an error that a kernel reported: (code, node id, bad value, extent)."""
     _, identity, value, extent = status
     node = nodes.get(identity)
-    where = f"layer {node.origin}" if node is not None and node.origin.layer else "the compiled step"
+    where = "the compiled step"
+    if node is not None and (node.origin.layer or node.origin.file):
+        where = f"layer {node.origin}" if node.origin.layer else f"{node.origin.file}:{node.origin.line}"
     op = node.op if node is not None else "a kernel"
     return (
         f"In {where}, {op!r} received the index {value}, but only 0 to {extent - 1} exist. Check the data (labels, "

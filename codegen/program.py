@@ -28,8 +28,8 @@ SMALL_WORK = 60e-6
 """Seconds of estimated work below which waking the other threads costs more than it gains."""
 
 
-class KernelError(RuntimeError):
-    """A kernel found bad data (an index out of range ...). `status` is (code, node id, bad value, extent)."""
+class KernelError(IndexError, RuntimeError):
+    """A kernel found an index out of range. `status` is (code, node id, bad value, extent)."""
 
     def __init__(self, message: str, status: tuple[int, int, int, int]) -> None:
         super().__init__(message)

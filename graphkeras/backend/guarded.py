@@ -6,8 +6,6 @@ common is the same nodes. So a tree of paths (`paths.py`) can be cut into segmen
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphkeras.backend.executor import structure
+from graphkeras.core.errors import user_place
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace, check_single
 from graphkeras.core.variable import Variable
@@ -22,8 +21,6 @@ from graphkeras.ir.graph import Builder, Graph, reachable
 from graphkeras.ir.interpreter import apply_reference
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import TensorType, is_inexact
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class PathChanged(BaseException):
@@ -164,7 +161,7 @@ class GuardedTrace(Trace):
                 raise PathChanged
         else:
             value = self._evaluate(node)
-        self.guards.append(Guard(node, value, user_line()))
+        self.guards.append(Guard(node, value, "{}:{}".format(*user_place())))
         self._given[node] = self.known[node] = value
         return value
 
@@ -182,11 +179,3 @@ def _unwatched(node: Node) -> Node:
     while node.op == "watched":
         node = node.inputs[0]
     return node
-
-
-def user_line() -> str:
-    """`file:line` of the innermost frame outside of this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import inspect
 import os
+import sys
 import traceback
 import types
 from collections.abc import Callable
@@ -24,6 +25,15 @@ def _own_directories() -> tuple[str, ...]:
     found = (importlib.util.find_spec(name) for name in ("graphkeras", "graphkeras.ir", "graphkeras.codegen"))
     places = (next(iter(spec.submodule_search_locations or ())) for spec in found if spec is not None)
     return tuple(os.path.abspath(place) + os.sep for place in places)
+
+
+def user_place() -> tuple[str, int]:
+    """File and line of the innermost frame outside of this package."""
+    frame = sys._getframe(1)
+    own = _own_directories()
+    while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(own):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def _user_frames(tb: types.TracebackType | None) -> types.TracebackType | None:

@@ -214,6 +214,7 @@ class ScratchTrace(Trace):
     gives_values = False  # type: ignore[assignment]
 
 
+CAN_FAIL = frozenset({"take", "take_along_axis", "sparse_softmax_crossentropy"})  # by an index out of range
 ALWAYS_RECORDED = frozenset({"broadcast_to", "iota"})  # cheap as nodes, large as constants
 
 
@@ -240,10 +241,22 @@ def _is_traced(x: Any) -> bool:
 def _record(trace: Trace, op: str, args: Sequence[Any], attrs: dict[str, Any]) -> Any:
     dtype = _scalar_dtype(args)
     nodes = [trace.lift(a, dtype) for a in args]
-    node = trace.builder.emit(op, *nodes, **attrs)
+    if op in CAN_FAIL:
+        with trace.builder.origin(_here(trace)):
+            node = trace.builder.emit(op, *nodes, **attrs)
+    else:
+        node = trace.builder.emit(op, *nodes, **attrs)
     if isinstance(node.type, tuple):
         return tuple(_result(trace, trace.builder.item(node, i)) for i in range(len(node.type)))
     return _result(trace, node)
+
+
+def _here(trace: Trace) -> Origin:
+    """The origin with the user's line, for an error in a run that comes later."""
+    from graphkeras.core.errors import user_place
+
+    file, line = user_place()
+    return trace.builder.current_origin._replace(file=file, line=line)
 
 
 def _result(trace: Trace, node: Node) -> Tensor:
