@@ -29,8 +29,10 @@ MODERATE = frozenset("div sqrt rsqrt rem mod floor_div".split())
 PRICES = (0.2, 1.0, 8.0, 0.6)
 """Of one cheap, moderate, other (exp, erf, tanh ...) op or random word for one element, in bytes as dear to keep.
 
-A random word takes longer than a moderate op, but a mask of one byte is to be drawn again (docs/adr/0007).
+A random word takes longer than a moderate op, but masks of one byte are to be drawn again where they are a part of
+the memory that counts: more than one `MASKS`th of what crosses (docs/adr/0008).
 """
+MASKS = 50
 VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse"})
 UNIT = 5  # prices are whole numbers of fifths of a byte: the cut is the same for every size of the batch
 SOURCES = frozenset({"input", "const", "iota"})  # there all the time
@@ -127,11 +129,11 @@ def _levels(graph: Graph) -> dict[Node, int]:
     return level
 
 
-def _price(node: Node) -> int:
-    """Of computing a value again, in units."""
+def _price(node: Node, masks: bool) -> int:
+    """Of computing a value again, in units; masks: whether random ones are worth it."""
     if node.op in VIEWS:
         return 0
-    kind = 0 if node.op in CHEAP else 1 if node.op in MODERATE else 3 if node.op == "random_word" else 2
+    kind = 0 if node.op in CHEAP else 1 if node.op in MODERATE else 3 if node.op == "random_word" and masks else 2
     return node.type.size * round(PRICES[kind] * UNIT)
 
 
@@ -152,9 +154,11 @@ def _cut(passes: _Passes) -> Cut:
         if node not in region:
             region.add(node)
             stack.extend(i for i in node.inputs if i in passes.free)
+    words = sum(n.type.size * UNIT for n in region if n.op == "random_word")
+    masks = MASKS * words > sum(_keeping(n) for n in passes.crossing if _source(n).op not in SOURCES)
     edges: dict[tuple[Any, Any], int | None] = {}
     for node in sorted(region, key=lambda n: n.id):
-        edges["early", (node, 0)] = _price(node)
+        edges["early", (node, 0)] = _price(node, masks)
         # the memory of a view is that of what it looks at
         edges[(node, 0), (node, 1)] = _keeping(node) if node.op not in VIEWS else None
         for i in dict.fromkeys(node.inputs):

@@ -66,10 +66,8 @@ def step_of(make: Any, batch: int, off: str = "") -> tuple[Any, Any, list[np.nda
 
 
 @pytest.mark.parametrize("make", [normalised_mlp, gelu_mlp, residual_cnn, transformer])
-def test_training_is_the_same(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_is_the_same(make: Any) -> None:
     """Three steps with dropout, batch and layer normalisation, attention, with and without the stage."""
-    monkeypatch.setattr(stage, "SMALL", 0)
-    monkeypatch.setattr(stage, "WORTH", 1)
     results = []
     for off in ("", "-recompute"):
         model, step, arrays = step_of(make, 8, off)
@@ -97,15 +95,13 @@ def test_masks_are_drawn_again() -> None:
     """No value of one byte per element, and no random word, is left from the forward pass."""
     _, step, _ = step_of(gelu_mlp, 4096)
     passes = stage._Passes(optimise(step.executable.graph))
-    assert not [n for n in passes.crossing if n.op in ("ge", "random_word") and n.type.nbytes > stage.SMALL]
+    assert not [n for n in passes.crossing if n.op in ("ge", "random_word")]
     words = [n for n in passes.graph.nodes if n.op == "random_word"]
     assert len(words) == 12 and len({n.inputs for n in words}) == 12
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_networks_compiled(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "SMALL", 0)
-    monkeypatch.setattr(stage, "WORTH", 1)
     monkeypatch.setattr(stage, "PRICES", (0.0,) * 4)  # whatever may be computed again is
     graph = random_network(seed)
     rng = np.random.default_rng(seed)
