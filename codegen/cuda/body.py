@@ -114,8 +114,8 @@ class CudaBody(Body):
         return width
 
     def load_neighbours(self, w: Writer, node: Node, index: Sequence[str], inner: int, width: int) -> list[str]:
-        """Print the loads of `width` neighbours of an operand; returns one expression for each."""
-        slot = self._loads[node]
+        """Print the loads of `width` neighbours of an operand, or of a result stored before; one expression each."""
+        slot = self.slot_of(node)
         if slot.loaded is not None:
             return [slot.loaded] * width
         name = w.name("v")

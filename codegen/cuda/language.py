@@ -14,7 +14,7 @@ bools as bool). n is 1 (left out), 2, 4, 8 or 16 neighbours, which stand at a mu
     local_array(n, float32)         registers, where all loops over it have literal trip counts
 
 Threads: thread_index() block_index() block_count() as int64; sync_threads() sync_warp(); shuffle_xor(x, d)
-shuffle_down(x, d) shuffle(x, lane) with all 32 lanes; ballot(c) -> uint32.
+shuffle_down(x, d) shuffle(x, lane) with all 32 lanes; ballot(c) -> uint32; lowest_bit(word): where the lowest one is.
 
 Scalars: the functions of the CPU's language (`codegen/cpu/support.py`): casts, bitcast_<dtype>, fma, fabs, sqrt, floor,
 ceil, trunc, rint, minimum, maximum, select, quotient, shr_logical, reduce_add, reduce_mul, conversions.
@@ -245,6 +245,8 @@ def _fixed() -> Iterator[Intrinsic]:
     yield Intrinsic("sync_warp", "bar.warp.sync -1;", effects=True, convergent=True)
     text = "{ .reg .pred p; setp.ne.u32 p, $1, 0; vote.sync.ballot.b32 $0, p, -1; }"
     yield Intrinsic("ballot", text, ("uint32",), ("bool",), effects=True, convergent=True)
+    text = "{ .reg .b32 t; brev.b32 t, $1; clz.b32 t, t; cvt.u64.u32 $0, t; }"
+    yield Intrinsic("lowest_bit", text, ("int64",), ("uint32",))
     text = (  # magic in the low half, shift in the high one; see `divisor`
         "{ .reg .b32 n, m, s, q; cvt.u32.u64 n, $1; mov.b64 {m, s}, $2; mul.hi.u32 q, n, m; add.u32 q, q, n; "
         "shr.u32 q, q, s; cvt.u64.u32 $0, q; }"

@@ -109,6 +109,11 @@ def _divided(i: Any, word: Any) -> Any:
     return ((high.astype(I64) + i) & 0xFFFFFFFF) >> shift
 
 
+def _lowest_bit(word: Any) -> Any:
+    word = np.asarray(word).astype(I64)
+    return np.where(word == 0, 32, np.log2(np.maximum(word & -word, 1)).astype(I64))[()]
+
+
 def _select(c: Any, a: Any, b: Any) -> Any:
     return np.asarray(np.where(c, a, b))[()]
 
@@ -133,6 +138,7 @@ def _scalars() -> dict[str, Any]:
         "reduce_add": np.add,
         "reduce_mul": np.multiply,
         "divided": _divided,
+        "lowest_bit": _lowest_bit,
         "exp2_approx": np.exp2,
         "tanh_approx": np.tanh,
     }
