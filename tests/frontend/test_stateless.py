@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 
 import numpy as np
@@ -280,3 +281,44 @@ def test_freezing_between_two_fits_reaches_steps_of_state(optimizer):
     optimizer = getattr(models[1].optimizer, "inner_optimizer", models[1].optimizer)
     trained = [id(v) for v in optimizer._trainable_variables]
     assert trained == [id(v) for v in models[1].weights if id(v) in trained]
+
+
+class Breaks(FromState):
+    """Fails in its third step, eager or compiled: index 7 is out of range for 5 rows."""
+
+    def train_step(self, state, data):
+        x, y = data
+        rows = ops.take(ops.zeros((5,)), ops.cast(ops.floor(x[:, 0]), "int32"), axis=0)  # line of the error
+        logs, state = super().train_step(state, (x + 0.0 * rows[:, None], y))
+        return logs, state
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_errors_of_values_in_a_step_of_state_keep_the_last_whole_step(eager):
+    x = np.abs(X) % 1.0
+    x[70, 0] = 7.0
+    model, expected = build(Breaks, run_eagerly=eager), build(FromState)
+    with pytest.raises((IndexError, ValueError), match="7"):
+        model.fit(iter([(x[:32], Y[:32]), (x[32:64], Y[32:64]), (x[64:], Y[64:])]), verbose=0)
+    for i in range(2):
+        expected.train_on_batch(x[32 * i : 32 * (i + 1)], Y[32 * i : 32 * (i + 1)])
+    assert_same(model.get_weights(), expected.get_weights())
+    assert int(model.optimizer.iterations) == 2
+    model.fit(x[:64], Y[:64], verbose=0)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_errors_name_the_line_of_a_step_of_ones_own(eager):
+    class Wrong(keras.Model):
+        def train_step(self, state, data):
+            x, _ = data
+            return ops.matmul(x, ops.ones((3, 3))), state  # the user's line
+
+    model = build(Wrong, run_eagerly=eager)
+    before = model.get_weights()
+    with pytest.raises(ValueError) as caught:
+        model.fit(X, Y, verbose=0)
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert any("the user's line" in (frame.line or "") for frame in frames)
+    assert_same(model.get_weights(), before, rtol=0, atol=0)
+    assert np.isfinite(model.predict(X, verbose=0)).all()
