@@ -297,7 +297,7 @@ class ProductKernel:
             for name, extent, thread in (("a", tile.rows, "ty"), ("b", tile.columns, "tx")):
                 for half in range(tile.each // 4):
                     at = f"d * {extent + PAD} + {half * extent // (tile.each // 4)} + {thread} * 4"
-                    x = w.name("x")
+                    x = w.name("own")
                     w.line(f"{x} = shared_load4_{dtype}(s{name}, {at})")
                     for r in range(4):
                         w.line(f"own_{name}[{4 * half + r}] = {x}[{r}]")
