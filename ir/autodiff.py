@@ -6,11 +6,13 @@ gradients of a graph like any other. Cotangents are summed and un-broadcast here
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from graphkeras.ir.graph import Builder, reachable
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, get_op
+from graphkeras.ir.passes.attention import for_gradient
 from graphkeras.ir.types import TensorType, is_inexact
 
 
@@ -35,6 +37,7 @@ def gradients(
         cotangents = [b.full_like(o, 1.0) for o in outputs]
     targets = set(wrt)
     active = _active(outputs, targets, partial)
+    everything = functools.cache(lambda: reachable(outputs))
     sums: dict[Node, Node] = {}
     parts: dict[Node, dict[int, Node]] = {}  # of nodes with several results, by result index
     for output, ct in zip(outputs, cotangents, strict=True):
@@ -56,6 +59,13 @@ def gradients(
             pulled = _pull(b, node, [parts[node].get(i) for i in range(len(node.type))])
         else:
             if ct is None:
+                continue
+            whole = for_gradient(b, node, everything(), targets) if node.op == "dot_general" else None
+            if whole is not None:  # attention written out: differentiated as the op that it is
+                result, sources = whole
+                for source, grad in zip(sources, gradients(b, [result], sources, [ct], partial=True), strict=True):
+                    if grad is not None and source in active:
+                        _accumulate(b, sums, source, grad)
                 continue
             pulled = _pull(b, node, ct)
         with b.origin(node.origin._replace(phase="backward")):

@@ -13,6 +13,7 @@ from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.passes.algebra import ALGEBRA, STABILISE
+from graphkeras.ir.passes.attention import replace_attention
 from graphkeras.ir.passes.canonical import CANONICAL, pointwise_rules
 from graphkeras.ir.passes.folding import folding_rules
 from graphkeras.ir.passes.joins import join_reductions, remember_maxima
@@ -76,6 +77,7 @@ def _rules(stage: str) -> tuple[Rule, ...]:
 
 DOCS = {
     "loops": "a loop and its copy that saves more become one; loop results that nobody reads go",
+    "attention": "softmax(q k^T) v written out becomes one op, where nobody else reads the weights",
     "canonicalise": "one form for what can be written in several ways: views, broadcasts, trivial ops",
     "algebra": "identities that hold for every number, NaN and infinities included, and strength reduction",
     "fold": "what depends on constants only is computed once",
@@ -86,10 +88,11 @@ DOCS = {
     "decompose": "composites become primitives (cannot be switched off)",
 }
 """What each stage does, in one line."""
-PLAIN = frozenset({"loops", "join", "decompose", "recompute"})
+PLAIN = frozenset({"loops", "attention", "join", "decompose", "recompute"})
 """Stages that are functions of the whole graph, not sets of rules."""
 
 STAGES = (
+    "attention",
     "canonicalise",
     "algebra",
     "fold",
@@ -154,6 +157,8 @@ def optimise(
     for name in STAGES:
         if name == "decompose":
             graph = done(name, decompose(graph, claimed))
+        elif name == "attention" and name not in off:
+            graph = done(name, replace_attention(graph))
         elif name == "join" and name not in off:
             graph = done(name, remember_maxima(join_reductions(graph)))
         elif name == "recompute" and name not in off:
