@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from graphkeras.core import tree
+from graphkeras.core.closures import rebound, used_layers, used_tensors
 from graphkeras.core.errors import call_with_context, filter_traceback
 from graphkeras.core.introspect import accepts, constructor_arguments, default, is_default, to_camel_case
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
@@ -340,7 +341,11 @@ def keras_op(fn: Callable[..., Any] | None = None, *, class_name: str | None = N
     @functools.wraps(fn)
     def op(*args: Any, **kwargs: Any) -> Any:
         if any_symbolic_tensors(args, kwargs):
-            return _symbolic(cls, args, kwargs)
+            used = used_tensors((args, kwargs))
+            if not used:
+                return _symbolic(cls, args, kwargs)
+            operation = WithFunctions(op, args, kwargs, used)
+            return operation(operation.operands)
         return fn(*args, **kwargs)
 
     body = {
@@ -354,6 +359,35 @@ def keras_op(fn: Callable[..., Any] | None = None, *, class_name: str | None = N
     OP_CLASSES.setdefault(name, cls)
     op.operation_class = cls  # type: ignore[attr-defined]
     return op
+
+
+class WithFunctions(Operation):
+    """An op whose function arguments use symbolic tensors from around them; these become its operands.
+
+    A model that holds it cannot be saved as a config.
+    """
+
+    def __init__(self, op: Callable[..., Any], args: Any, kwargs: Any, used: list[KerasTensor]) -> None:
+        super().__init__(name=auto_name(op.__name__))
+        self._op, self._given = op, (args, kwargs)
+        direct = [x for x in tree.flatten(self._given) if isinstance(x, KerasTensor)]
+        self._tensors = list({id(x): x for x in (*direct, *used)}.values())
+        layers = used_layers(self._given)
+        if layers:
+            raise ValueError(
+                f"ops.{op.__name__}(): a function given to it calls layer {layers[0].name!r}, whose weights the model "
+                f"would not know. Write a layer that owns {layers[0].name!r} and uses ops.{op.__name__} in its call()."
+            )
+
+    @property
+    def operands(self) -> list[KerasTensor]:
+        """What to call it with."""
+        return self._tensors
+
+    def call(self, values: list[Any]) -> Any:
+        known = {id(x): value for x, value in zip(self._tensors, values, strict=True)}
+        args, kwargs = rebound(self._given, known)
+        return self._op(*args, **kwargs)
 
 
 def _symbolic(cls: type[FunctionOperation], args: Any, kwargs: Any) -> Any:

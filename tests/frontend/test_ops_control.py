@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import graphkeras as keras
 from graphkeras import ops, random
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.trace import Trace
@@ -209,3 +210,30 @@ def test_symbolic_loops():
     x = KerasTensor((None, 3))
     assert ops.map(lambda v: v * 2, x).shape == (None, 3)
     assert ops.while_loop(lambda v: ops.sum(v) < 3, lambda v: v + 1, [x])[0].shape == (None, 3)
+
+
+def test_functions_in_a_functional_model_use_tensors_around_them():
+    x, scale = keras.Input((3,)), keras.Input(())
+    factor = ops.sum(scale)
+
+    def inner(v):
+        return v * factor
+
+    y = ops.cond(ops.sum(x) > 0, lambda: inner(x), lambda shift=x: shift - 1)
+    z = ops.map(lambda row: row + ops.max(y), x)
+    w = ops.while_loop(lambda v: ops.sum(v) < ops.sum(x) + 20, lambda v: (v + 1,), (z,))[0]
+    model = keras.Model([x, scale], w)
+    assert model.output_shape == (None, 3)
+    for sign in (1.0, -1.0):
+        a, s = sign * np.float32([[1, 2, 3], [4, 5, 6]]), np.float32([2, 3])
+        wanted = a + (a * 5 if sign > 0 else a - 1).max()
+        while wanted.sum() < a.sum() + 20:
+            wanted = wanted + 1
+        np.testing.assert_allclose(model.predict([a, s], verbose=0), wanted)
+        np.testing.assert_allclose(model([a, s]), wanted)
+
+
+def test_a_layer_inside_a_function_of_a_functional_model_is_refused():
+    x, dense = keras.Input((3,)), keras.layers.Dense(3)
+    with pytest.raises(ValueError, match=r"calls layer 'dense.*', whose weights the model would not know"):
+        ops.cond(ops.sum(x) > 0, lambda: dense(x), lambda: x)
