@@ -155,7 +155,7 @@ class Kernel:
     @property
     def sources(self) -> tuple[str, ...]:
         """The source and those of its parts."""
-        return tuple(dict.fromkeys((self.source, *(p.source for p in self.parts))))
+        return tuple(dict.fromkeys((self.source, *(s for p in self.parts for s in p.sources))))
 
 
 # -- instructions of a plan -------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def with_parts(kernels: Iterable[Kernel]) -> Iterator[Kernel]:
     """Kernels and those that they call."""
     for kernel in kernels:
         yield kernel
-        yield from kernel.parts
+        yield from with_parts(kernel.parts)
 
 
 def timings(program: Program) -> str:

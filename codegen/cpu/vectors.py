@@ -61,6 +61,10 @@ def register_tile(rows: int, columns: int) -> tuple[int, int]:
     wide = vectors().registers == 32
     mr = 1 if rows == 1 else 8 if wide else 4
     most = min(8, (24 if wide else 12) // mr)
-    # panels of equal width, the widest that waste no more than a narrower one
-    nv = min(range(1, most + 1), key=lambda n: (-(-columns // n) * n * (1 + 0.25 / n), -n))
-    return mr, nv
+
+    def cost(n: int) -> tuple[float, int]:
+        """Panels of equal width, the widest that waste no more than a narrower one; an odd panel is one too many."""
+        panels = -(-columns // n)
+        return panels * n * (1 + 0.25 / n) * (1.03 if panels > 4 and panels % 2 else 1), -n
+
+    return mr, min(range(1, most + 1), key=cost)

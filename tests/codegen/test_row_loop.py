@@ -184,3 +184,24 @@ def test_weights_are_turned_before_the_loop() -> None:
     assert [i.kernel.name for i in compile_graph(graph).instructions if isinstance(i, Call)].count("copy") == 3
     product = next(p for p in loops(compile_graph(graph))[0].kernel.parts if p.name.startswith("dot"))
     assert "broadcast" in product.source  # not sums along the memory of both operands
+
+
+def test_a_loop_in_a_loop_is_one_kernel() -> None:
+    inner = Builder()
+    state, weights = TensorType((4, UNITS), "float32"), TensorType((UNITS, UNITS), "float32")
+    h, w = inner.input(state, "h"), inner.input(weights, "w")
+    step = Graph([h, w], [inner.tanh(dot(inner, h, w))])
+    middle = Builder()
+    inputs = [middle.input(t, "i") for t in (state, weights, state)]
+    start = middle.add(inputs[0], inputs[2])
+    scan = middle.scan(start, inputs[1], body=step, carries=1, consts=1, length=3, reverse=False)
+    last = middle.item(scan, 0)
+    body = Graph(inputs, [last, middle.mul(last, last)])
+    b = Builder()
+    outer = [b.input(t, "o") for t in (state, weights, state.with_shape((5, 4, UNITS)))]
+    both = b.scan(*outer, body=body, carries=1, consts=1, length=5, reverse=False)
+    graph = Graph(outer, [b.item(both, 0), b.item(both, 1)])
+    program = compile_graph(graph)
+    check(graph, program, 2e-5)
+    (call,) = loops(program)
+    assert any(p.parts for p in call.kernel.parts) and len(call.kernel.sources) > len(call.kernel.parts)
