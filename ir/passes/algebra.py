@@ -16,6 +16,9 @@ from graphkeras.ir.types import is_float, is_inexact
 SAFE = {"float16": (1e-3, 1e3), "bfloat16": (1e-30, 1e30), "float32": (1e-30, 1e30), "float64": (1e-200, 1e200)}
 """Per dtype, magnitudes of constants whose product or inverse neither overflows nor loses bits."""
 
+ROUNDED = {"bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+"""How far the product of a number and its rounded inverse is from 1, at most."""
+
 
 def _safe(value: object, dtype: str) -> bool:
     """Whether a constant is far from overflow and underflow (so neither zero, infinite nor NaN)."""
@@ -53,7 +56,10 @@ def mul_minus_one(b: Builder, n: Node) -> Node | None:
 
 @rule("mul")
 def constants_together(b: Builder, n: Node) -> Node | None:
-    """(x * c) * d = x * (c * d): the constant goes right, two become one (not in float16, where x * c may overflow)."""
+    """(x * c) * d = x * (c * d): the constant goes right, two become one (not in float16, where x * c may overflow).
+
+    A number and its rounded inverse make 1: what is divided by the batch and multiplied by it is itself for any batch.
+    """
     x, y = n.inputs
     if not is_float(n.dtype):
         return None
@@ -65,7 +71,8 @@ def constants_together(b: Builder, n: Node) -> Node | None:
     c = scalar_value(x.inputs[1])
     if n.dtype == "float16" or not all(_safe(v, n.dtype) for v in (c, d)) or x.inputs[0].shape != n.shape:
         return None
-    return b.mul(x.inputs[0], c * d) if _safe(c * d, n.dtype) else None
+    product = c * d if abs(c * d - 1.0) > ROUNDED[n.dtype] else 1.0
+    return b.mul(x.inputs[0], product) if _safe(product, n.dtype) else None
 
 
 @rule("add", "sub")

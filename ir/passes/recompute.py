@@ -60,10 +60,11 @@ class _Passes:
         self.late: set[Node] = set()
         self.anchor: dict[Node, Node] = {}
         self.crossing: dict[Node, list[Node]] = {}
+        self.level: dict[Node, int] = {}
         backward = [n for n in graph.nodes if n.origin.phase == "backward"]
         if not backward:
             return
-        level = _levels(graph)
+        level = self.level = _levels(graph)
         end = max((level[n] for n in reachable(backward) if n.origin.phase == "forward"), default=0)
         if end == 0:
             return
@@ -155,7 +156,8 @@ def _cut(passes: _Passes) -> Cut:
             region.add(node)
             stack.extend(i for i in node.inputs if i in passes.free)
     words = sum(n.type.size * UNIT for n in region if n.op == "random_word")
-    masks = MASKS * words > sum(_keeping(n) for n in passes.crossing if _source(n).op not in SOURCES)
+    # what comes from the weights by pointwise ops alone does not grow with the batch: it must not weigh
+    masks = MASKS * words > sum(_keeping(n) for n in passes.crossing if passes.level[n] and _source(n).op not in SOURCES)
     edges: dict[tuple[Any, Any], int | None] = {}
     for node in sorted(region, key=lambda n: n.id):
         edges["early", (node, 0)] = _price(node, masks)
