@@ -157,7 +157,8 @@ def _cut(passes: _Passes) -> Cut:
             stack.extend(i for i in node.inputs if i in passes.free)
     words = sum(n.type.size * UNIT for n in region if n.op == "random_word")
     # what comes from the weights by pointwise ops alone does not grow with the batch: it must not weigh
-    masks = MASKS * words > sum(_keeping(n) for n in passes.crossing if passes.level[n] and _source(n).op not in SOURCES)
+    growing = [n for n in passes.crossing if passes.level[n] and _source(n).op not in SOURCES]
+    masks = MASKS * words > sum(_keeping(n) for n in growing)
     edges: dict[tuple[Any, Any], int | None] = {}
     for node in sorted(region, key=lambda n: n.id):
         edges["early", (node, 0)] = _price(node, masks)
