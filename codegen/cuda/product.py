@@ -9,8 +9,9 @@ too few tiles for a large GPU and k is long, k is cut into parts, and a second k
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from graphkeras.codegen.cuda.body import CudaBody
 from graphkeras.codegen.cuda.language import SIZES, divisor, register_type
@@ -19,6 +20,7 @@ from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, LoweringError, lowers
 from graphkeras.codegen.views import mergeable
+from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import is_float
 
@@ -30,7 +32,10 @@ PART = 128  # least depth of a part
 
 @dataclass(frozen=True)
 class Operand:
-    """A matrix for each b: strides along b, along its free axes, along k."""
+    """A matrix for each b: strides along b, along its free axes, along k.
+
+    Other operands (`conv.Patches`) have the same methods and find their elements in their own way.
+    """
 
     view: View
     batch: int
@@ -49,17 +54,53 @@ class Operand:
         room = min(16, 4 * SIZES[self.view.dtype]) <= self.view.buffer.align
         return 4 if fast == 1 and aligned and room else 1
 
+    def declare(self, source: Source) -> Place:
+        """Print nothing, take arguments; returns how elements are found."""
+        steps = [source.word(s) for s in (self.free, self.depth)]
+        return Place(source.word(self.batch), lambda w: f"f * {steps[0]} + d * {steps[1]}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """How a kernel finds an operand's elements. batch: name of the step along b.
+
+    at: prints what is needed and gives the offset of the element (f, d) of free axes and k; where it sets the flag `ok`
+    (guarded), elements for which it is False are zero.
+    """
+
+    batch: str
+    at: Callable[[Writer], str]
+    guarded: bool = False
+
+
+class Matrix(Protocol):
+    """What a product asks of an operand."""
+
+    @property
+    def view(self) -> View: ...
+
+    @property
+    def along_depth(self) -> bool: ...
+
+    def width(self, free: int, depth: int) -> int: ...
+
+    def declare(self, source: Source) -> Place: ...
+
 
 @dataclass(frozen=True)
 class Problem:
-    """A product in canonical form."""
+    """A product in canonical form.
 
-    a: Operand
-    b: Operand
+    interleaved: results stand as [row][batch][column] (groups of a convolution), not as [batch][row][column].
+    """
+
+    a: Matrix
+    b: Matrix
     batches: int
     m: int
     n: int
     k: int
+    interleaved: bool = False
 
     @property
     def dtype(self) -> str:
@@ -93,7 +134,11 @@ def tile_for(p: Problem) -> Tile:
 
 @lowers("dot_general", target="cuda")
 def lower_dot_general(ctx: Lowering, group: Group) -> None:
-    p = problem_of(ctx, group.anchor)
+    launch_product(ctx, group, problem_of(ctx, group.anchor))
+
+
+def launch_product(ctx: Lowering, group: Group, p: Problem) -> None:
+    """One kernel, or two where k is cut into parts."""
     tile = tile_for(p)
     blocks = tile.blocks(p)
     parts = max(1, min(2 * BUSY // max(blocks, 1), p.k // PART)) if blocks < BUSY else 1
@@ -157,24 +202,27 @@ class ProductKernel:
         self.source.args += body.args
         self.source.reads += body.reads
         self.source.writes += body.writes
-        width = body.width(2, [math.prod(body.space[a] for a in axes) for axes in body.groups], False)
+        inner = len(body.groups) - 1
+        width = body.width(inner, [math.prod(body.space[a] for a in axes) for axes in body.groups], False)
+        if self.p.interleaved and self.p.n % 4:
+            width = 1
         element = body.element(self.source.functions, "element", None, [self.group.anchor], list(body.stored_nodes))
         self._walk()
         w = self.w
         with self._results(min(width, 4)) as columns:
             for first in columns:
-                index = ["batch", "row", f"column + {first}" if first else "column"]
+                index = self._index(first, len(body.groups))
                 count = min(width, 4)
-                with w.maybe_block(f"if {index[2]} < {self.n}" if count < 4 else None):
+                with w.maybe_block(f"if column + {first} < {self.n}" if count < 4 else None):
                     at = [f"total[at + {first + q}]" for q in range(count)]
-                    loaded = {n: body.load_neighbours(w, n, index, 2, count) for n in body.loads_of(element)}
+                    loaded = {n: body.load_neighbours(w, n, index, inner, count) for n in body.loads_of(element)}
                     loaded[self.group.anchor] = at
                     results = []
                     for q in range(count):
                         results.append(w.name("e"))
                         w.line(f"{results[-1]} = {element.call({n: v[q] for n, v in loaded.items()})}")
                     for position, node in enumerate(element.results):
-                        body.store_neighbours(w, node, [f"{r}[{position}]" for r in results], index, 2)
+                        body.store_neighbours(w, node, [f"{r}[{position}]" for r in results], index, inner)
         return self._kernel("product", body.traffic)
 
     def partial(self, target: View) -> Kernel:
@@ -184,11 +232,21 @@ class ProductKernel:
         self._walk()
         w = self.w
         with self._results(1) as columns:
-            w.line(f"to = ((part * {self.batches} + batch) * {self.m} + row) * {self.n} + column")
+            w.line(f"to = part * {self.batches} * {self.m} * {self.n} + {self._index(0, 1)[0]}")
             for q in columns:
                 with w.block(f"if column + {q} < {self.n}"):
                     w.line(f"store_{self.p.dtype}({place}, to + {q}, total[at + {q}])")
         return self._kernel("partial_product", 0.0)
+
+    def _index(self, offset: int, groups: int) -> list[str]:
+        """Names of a result's index, with as many parts as the epilogue sees."""
+        column = f"column + {offset}" if offset else "column"
+        if self.p.interleaved:
+            channel = f"batch * {self.n} + {column}"
+            return ["row", f"({channel})"] if groups == 2 else [f"(row * {self.batches} * {self.n} + {channel})"]
+        if groups == 3:
+            return ["batch", "row", f"({column})"]
+        return [f"((batch * {self.m} + row) * {self.n} + {column})"]
 
     def _kernel(self, name: str, traffic: float) -> Kernel:
         p, tile = self.p, self.tile
@@ -205,11 +263,10 @@ class ProductKernel:
         chunk = -(-p.k // (self.parts * DEPTH)) * DEPTH
         names = [source.word(v) for v in (across, divisor(across), down, divisor(down), p.batches, divisor(p.batches))]
         self.chunk = source.word(chunk)
-        self.pointers = {}
-        self.steps = {}
+        self.pointers, self.places = {}, {}
         for name, operand in (("a", p.a), ("b", p.b)):
             self.pointers[name] = source.source(operand.view)
-            self.steps[name] = [source.word(s) for s in (operand.batch, operand.free, operand.depth)]
+            self.places[name] = operand.declare(source)
         parts = ["part", "batch", "down", "across"]
         decompose(w, "block_index()", ["", names[4], names[2], names[0]], ["", names[5], names[3], names[1]], parts)
         w.line(f"row0 = down * {self.tile.rows}")
@@ -231,7 +288,7 @@ class ProductKernel:
             places[name] = self.source.scratch(DEPTH * (extent + PAD) * self.size)
             w.line(f"s{name} = shared_memory() + {places[name]}")
             w.line(f"next_{name} = local_array({extent * DEPTH // tile.threads}, {self.p.dtype})")
-            w.line(f"at_{name} = {self.pointers[name]} + batch * {self.steps[name][0]} * {SIZES[self.lead]}")
+            w.line(f"at_{name} = {self.pointers[name]} + batch * {self.places[name].batch} * {SIZES[self.lead]}")
         with w.block(f"for step in range(first, last + {DEPTH}, {DEPTH})"):
             with w.block("if step > first"):  # the step before is in registers: give it to all, then work on it
                 self._exchange("a", self.p.a, tile.rows)
@@ -244,14 +301,14 @@ class ProductKernel:
                 self._multiply()
             w.line("sync_threads()")
 
-    def _shape(self, name: str, operand: Operand, extent: int) -> tuple[int, int, int]:
+    def _shape(self, name: str, operand: Matrix, extent: int) -> tuple[int, int, int]:
         """(elements of an access, accesses along the fast axis, accesses of a thread)."""
         free = self.p.m if name == "a" else self.p.n
         width = operand.width(free, self.p.k)
         fast = (DEPTH if operand.along_depth else extent) // width
         return width, fast, extent * DEPTH // (width * self.tile.threads)
 
-    def _position(self, name: str, operand: Operand, extent: int) -> None:
+    def _position(self, name: str, operand: Matrix, extent: int) -> None:
         """u: position along the free axis within the tile, v: along k within the step."""
         width, fast, _ = self._shape(name, operand, extent)
         w = self.w
@@ -260,23 +317,24 @@ class ProductKernel:
         w.line(f"{slow} = item >> {fast.bit_length() - 1}")
         w.line(f"{quick} = (item & {fast - 1}) * {width}")
 
-    def _fetch(self, name: str, operand: Operand, extent: int, start: str, bound: str, free: int) -> None:
+    def _fetch(self, name: str, operand: Matrix, extent: int, start: str, bound: str, free: int) -> None:
         width, _, count = self._shape(name, operand, extent)
-        w, dtype, steps = self.w, self.p.dtype, self.steps[name]
+        w, dtype, place = self.w, self.p.dtype, self.places[name]
         with w.block(f"for q in range({count})"):
             self._position(name, operand, extent)
             w.line(f"f = {start} + u")
             w.line("d = step + v")
+            for r in range(width):
+                w.line(f"next_{name}[q * {width} + {r}] = {dtype}(0)")
             with w.block(f"if (f < {bound}) & (d < last)"):
-                load = f"fetch{width if width > 1 else ''}_{self.lead}"
-                w.line(f"x_{name} = {load}(at_{name}, f * {steps[1]} + d * {steps[2]})")
-                for r in range(width):
-                    w.line(f"next_{name}[q * {width} + {r}] = {f'x_{name}[{r}]' if width > 1 else f'x_{name}'}")
-            with w.block("else"):
-                for r in range(width):
-                    w.line(f"next_{name}[q * {width} + {r}] = {dtype}(0)")
+                offset = place.at(w)
+                with w.maybe_block("if ok" if place.guarded else None):
+                    load = f"fetch{width if width > 1 else ''}_{self.lead}"
+                    w.line(f"x_{name} = {load}(at_{name}, {offset})")
+                    for r in range(width):
+                        w.line(f"next_{name}[q * {width} + {r}] = {f'x_{name}[{r}]' if width > 1 else f'x_{name}'}")
 
-    def _exchange(self, name: str, operand: Operand, extent: int) -> None:
+    def _exchange(self, name: str, operand: Matrix, extent: int) -> None:
         """From registers to shared memory: [k][free]."""
         width, _, count = self._shape(name, operand, extent)
         w, dtype, row = self.w, self.p.dtype, extent + PAD
