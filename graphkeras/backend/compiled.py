@@ -19,7 +19,7 @@ from graphkeras.core.trace import Trace, current_trace
 from graphkeras.core.variable import Variable
 from graphkeras.ir.types import TensorType, dtype_name, numpy_dtype
 
-MAX_TREES = 32
+MAX_TREES = 256  # of one function: kinds of arguments and their shapes
 
 
 class CompiledFunction:

@@ -1,26 +1,17 @@
-"""Python control flow on values: compiled equals eager, gradients are those of the path, paths are compiled once."""
+"""Python control flow on values: compiled equals eager, gradients are those of the path, paths are compiled once.
+
+Whole programs are in tests/programs.
+"""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import pytest
 
 import graphkeras as keras
 from graphkeras import layers, ops
-from graphkeras.backend import executor, paths
-
-
-class Compiles:
-    """How many graphs have been compiled inside."""
-
-    def __enter__(self):
-        self.before = executor.cache.compiled
-        return self
-
-    def __exit__(self, *exc):
-        self.count = executor.cache.compiled - self.before
+from graphkeras.backend import paths
+from tests.programs.checks import Compiles
 
 
 def batches(count=6, shape=(4, 3), seed=0):
@@ -263,203 +254,6 @@ def test_recursion_over_a_tree_of_python_objects():
     assert again.count == 0
 
 
-# -- models --------------------------------------------------------------------------------------------
-class EarlyExit(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.blocks = [layers.Dense(6, activation="tanh") for _ in range(3)]
-        self.head = layers.Dense(1)
-
-    def call(self, x):
-        for block in self.blocks:
-            x = block(x)
-            if ops.mean(ops.abs(x)) < 0.35:
-                break
-        return self.head(x)
-
-
-class StochasticDepth(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.first = layers.Dense(6)
-        self.blocks = [layers.Dense(6, activation="relu") for _ in range(2)]
-        self.head = layers.Dense(1)
-        self.seeds = keras.random.SeedGenerator(3)
-
-    def call(self, x, training=False):
-        x = self.first(x)
-        for block in self.blocks:
-            if training and keras.random.uniform((), seed=self.seeds) < 0.4:
-                continue
-            x = x + block(x)
-        return self.head(x)
-
-
-class Experts(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.gate = layers.Dense(3)
-        self.experts = [layers.Dense(1) for _ in range(3)]
-
-    def call(self, x):
-        gate = ops.mean(ops.softmax(self.gate(x)), axis=0)
-        chosen = int(ops.argmax(gate))
-        return self.experts[chosen](x) * gate[chosen]
-
-
-class CarefulStep(keras.Model):
-    """A train_step of its own that skips what looks wrong."""
-
-    def __init__(self):
-        super().__init__()
-        self.dense = layers.Dense(1)
-        self.skipped = keras.Variable(0, dtype="int32", trainable=False, name="skipped")
-
-    def call(self, x):
-        return self.dense(x)
-
-    def train_step(self, data):
-        x, y = data
-        with keras.GradientTape() as tape:
-            loss = self.compute_loss(x, y, self(x, training=True))
-        gradients = tape.gradient(loss, self.trainable_variables)
-        if loss > 3.0:
-            self.skipped.assign_add(1)
-            gradients = [0.1 * g for g in gradients]
-        self.optimizer.apply(gradients, self.trainable_variables)
-        return {"loss": loss, "skipped": self.skipped}
-
-
-class Printing(EarlyExit):
-    seen: list[float]
-
-    def train_step(self, data):
-        logs = super().train_step(data)
-        self.__dict__.setdefault("seen", []).append(float(logs["loss"]))
-        return logs
-
-
-MODELS = [EarlyExit, StochasticDepth, Experts, CarefulStep, Printing]
-
-
-def trained(kind, eagerly, metrics=None, epochs=3):
-    keras.utils.set_random_seed(5)
-    x = np.concatenate(batches(6, (8, 4)))
-    y = x.sum(axis=1, keepdims=True)
-    model = kind()
-    model.compile("adam", "mse", metrics=metrics() if metrics else None, run_eagerly=eagerly)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Gradients do not exist")
-        history = model.fit(x, y, batch_size=8, epochs=epochs, verbose=0)
-        scores = model.evaluate(x, y, batch_size=8, verbose=0, return_dict=True)
-        predictions = model.predict(x, batch_size=8, verbose=0)
-    return model, history.history, scores, predictions, (x, y)
-
-
-@pytest.mark.parametrize("kind", MODELS, ids=lambda m: m.__name__)
-def test_models_train_as_they_do_eagerly(kind):
-    eager, eager_history, eager_scores, expected, _ = trained(kind, True)
-    model, history, scores, found, _ = trained(kind, False)
-    for name in eager_history:
-        np.testing.assert_allclose(history[name], eager_history[name], rtol=1e-5)
-    np.testing.assert_allclose(scores["loss"], eager_scores["loss"], rtol=1e-5)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    for a, b in zip(model.get_weights(), eager.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_a_second_fit_compiles_nothing():
-    keras.utils.set_random_seed(5)
-    x = np.concatenate(batches(6, (8, 4)))
-    model = EarlyExit()
-    model.compile(keras.optimizers.SGD(0.0), "mse")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Gradients do not exist")
-        model.fit(x, x[:, :1], batch_size=8, epochs=2, verbose=0, shuffle=False)  # the first epoch builds layers
-        with Compiles() as again:
-            model.fit(x, x[:, :1], batch_size=8, verbose=0, shuffle=False)
-    assert again.count == 0
-
-
-def test_python_code_that_uses_floats_runs_in_every_step():
-    model, history, *_ = trained(Printing, False, epochs=2)
-    assert len(model.seen) == 12
-    np.testing.assert_allclose(model.seen[5], history["loss"][0], rtol=1e-6)
-
-
-def test_numpy_in_a_metric():
-    class Largest(keras.metrics.Metric):
-        def __init__(self):
-            super().__init__(name="largest")
-            self.value = self.add_weight(name="value", initializer="zeros")
-
-        def update_state(self, y_true, y_pred, sample_weight=None):
-            errors = np.sort(ops.abs(y_true - y_pred).numpy().ravel())
-            self.value.assign(np.maximum(self.value.numpy(), errors[-1]))
-
-        def result(self):
-            return self.value
-
-    def made():
-        return [Largest()]
-
-    expected, found = (trained(EarlyExit, eagerly, made)[1:3] for eagerly in (True, False))
-    np.testing.assert_allclose(found[0]["largest"], expected[0]["largest"], rtol=1e-5)
-    np.testing.assert_allclose(found[1]["largest"], expected[1]["largest"], rtol=1e-5)
-
-
-def test_a_model_without_requests_stays_one_program():
-    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
-    model.compile("sgd", "mse")
-    model.fit(np.ones((32, 4)), np.ones((32, 1)), batch_size=8, verbose=0)
-    assert not model.__dict__.get("_path_trees")
-
-
-class Choosing(layers.Layer):
-    """A layer that decides; its output shape must be known before there is a value."""
-
-    def __init__(self):
-        super().__init__()
-        self.wide, self.narrow = layers.Dense(3), layers.Dense(3, activation="tanh")
-
-    def call(self, x):
-        if ops.mean(x) > 0:
-            return self.wide(x)
-        return self.narrow(x)
-
-
-@pytest.mark.parametrize("kind", ["functional", "sequential"])
-def test_layers_that_decide_in_models_that_do_not(kind):
-    layer = Choosing()
-    if kind == "functional":
-        inputs = keras.Input((4,))
-        model = keras.Model(inputs, layers.Dense(1)(layer(inputs)))
-    else:
-        model = keras.Sequential([layer, layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(0.01), "mse")
-    x = np.concatenate(batches(6, (8, 4)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Gradients do not exist")
-        history = model.fit(x, x[:, :1], batch_size=8, epochs=3, verbose=0).history["loss"]
-    assert history[-1] < history[0]
-    expected = np.concatenate([model(x[i : i + 8]) for i in range(0, len(x), 8)])
-    np.testing.assert_allclose(model.predict(x, batch_size=8, verbose=0), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_print_shows_values_in_every_call(capsys):
-    @keras.function
-    def shown(x):
-        total = ops.sum(x)
-        print("total", total, f"{total:.1f}")
-        return total * 2
-
-    for n in (1, 1, 2):
-        shown(np.full(2, n, "float32"))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-1] for line in lines[-3:]] == ["2.0", "2.0", "4.0"]
-    assert "value=4." in lines[-1]
-
-
 # -- state ---------------------------------------------------------------------------------------------
 def test_assignments_and_random_numbers_happen_once_and_in_order():
     counter = keras.Variable(0.0)
@@ -576,48 +370,3 @@ def test_inside_a_graph_loop_there_are_no_values():
 
     with pytest.raises(RuntimeError, match=r"inside a function given to scan"):
         wrong(np.ones(3, "float32"))
-
-
-# -- function ------------------------------------------------------------------------------------------
-def test_function_keeps_structures_and_says_why_it_traces():
-    @keras.function
-    def pair(d, flag=False):
-        return {"sum": d["a"] + d["b"], "flag": flag, "none": None}
-
-    result = pair({"a": np.ones(2, "float32"), "b": np.ones(2, "float32")})
-    assert np.array(result["sum"]).tolist() == [2, 2] and result["flag"] is False and result["none"] is None
-    pair({"a": np.ones(2, "float32"), "b": np.zeros(2, "float32")})
-    pair({"a": np.ones(3, "float32"), "b": np.zeros(3, "float32")})
-    pair({"a": np.ones(3, "float32"), "b": np.zeros(3, "float32")}, flag=True)
-    assert len(pair.trace_reasons) == 3
-    assert "float32[3], last float32[2]" in pair.trace_reasons[1]
-    assert "structure" in pair.trace_reasons[2]
-
-
-def test_function_with_input_signature():
-    @keras.function(input_signature=[keras.InputSpec(shape=(None, 2), dtype="float32")])
-    def double(x):
-        return x * 2
-
-    assert double([[1, 2]]).dtype == "float32"
-    with pytest.raises(ValueError, match=r"argument 0 of double\(\) must have shape \(None, 2\)"):
-        double([[1, 2, 3]])
-    with pytest.raises(TypeError, match="input_signature of 1"):
-        double([[1, 2]], [[1, 2]])
-
-
-def test_function_as_method_and_lowered():
-    class Scaler:
-        def __init__(self, factor):
-            self.factor = keras.Variable(factor)
-
-        @keras.function
-        def __call__(self, x):
-            return x * self.factor if ops.sum(x) > 0 else x
-
-    two, three = Scaler(2.0), Scaler(3.0)
-    x = np.ones(2, "float32")
-    assert np.array(two(x)).tolist() == [2, 2] and np.array(three(x)).tolist() == [3, 3]
-    lowered = type(two).__call__.__get__(two).lower(x)
-    assert "reduce_sum" in lowered.text() and "mul" in str(lowered)
-    assert any("def kernel" in source for source in lowered.kernels)
