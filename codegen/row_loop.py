@@ -23,8 +23,10 @@ from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, get_op
 from graphkeras.ir.rows import row_axes, with_rows
 
-ITEMS = 4  # pieces that a batch is cut into, at least, if they keep LEAST rows
+ITEMS = 4  # pieces that a batch is cut into, if they keep LEAST rows
 LEAST, MOST = 8, 64  # rows of an item: LEAST use the registers well, MOST still fit the cache
+ROWS_PER_CACHE = 16  # rows that make up for reading as many weights as fit the second-level cache
+ENOUGH = 4 * SERIAL  # operations of the whole loop below which threads are not worth waking
 COSTLY = 16  # multiplications' worth of an exponential or a division
 
 
@@ -119,15 +121,13 @@ def _cut(scan: Scan) -> _Cut | None:
         return None
     rows = carries[0].shape[0]
     work = sum(_work(n) for n in scan.body.nodes)
-    if rows < 2 or work * scan.length < SERIAL:
+    if rows < 2 or work * scan.length < ENOUGH:
         return None
-    size = min(max(-(-rows // ITEMS), 1), MOST)
-    if size < LEAST:
-        size = min(LEAST, -(-rows // 2))
-    size = -(-size // 8) * 8 if size > LEAST else size
-    shared = sum(v.itemsize * math.prod(v.shape) for v in scan.shared)
-    if size < LEAST and work > SERIAL and shared > vectors().l2:
-        return None  # each thread would read all weights for a few rows: better that all threads share each product
+    weights = zip(scan.body.inputs[scan.carries :], scan.shared, strict=False)
+    shared = sum(v.itemsize * math.prod(v.shape) for n, v in weights if scan.body.users[n])
+    size = _rows_of_item(rows, shared, shares=work > SERIAL)
+    if size == 0:
+        return None
     axes = row_axes(scan.body, rows, dict.fromkeys(carries, 0), [0] * len(scan.body.outputs))
     if axes is None:
         return None
@@ -136,6 +136,18 @@ def _cut(scan: Scan) -> _Cut | None:
     items = -(-rows // size)
     last = rows - (items - 1) * size
     return _Cut(axes, items, (size,) if last == size else (size, last))
+
+
+def _rows_of_item(rows: int, shared: int, shares: bool) -> int:
+    """Rows of an item, 0 if the batch had better stay whole. shares: threads would share each product, if it does.
+
+    Each item reads all weights (`shared` bytes) in each step: few rows do not make up for that.
+    """
+    size = min(max(-(-rows // ITEMS), LEAST if shared else 1), MOST)
+    if shares:
+        size = max(size, -(-ROWS_PER_CACHE * shared // vectors().l2))
+    size = -(-size // 8) * 8 if size > LEAST else size
+    return size if 2 * size <= rows + 7 else 0
 
 
 def _work(node: Node) -> float:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from graphkeras.codegen import row_loop
 from graphkeras.codegen.compile import compile_graph
+from graphkeras.codegen.cpu.vectors import vectors
 from graphkeras.codegen.kernel import Call, Loop
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Builder, Graph
@@ -106,7 +108,8 @@ def loops(program: Program) -> list[Call]:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("rows", [2, 9, 16, 33, 64])
 @pytest.mark.parametrize("body", [lstm, backwards, swapped])
-def test_one_kernel_for_all_steps(body: Body, rows: int, reverse: bool) -> None:
+def test_one_kernel_for_all_steps(body: Body, rows: int, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_loop, "ENOUGH", 0)
     graph = scan_graph(body, rows, 12, reverse)
     program = compile_graph(graph)
     check(graph, program, 2e-5)
@@ -120,16 +123,17 @@ def test_in_double_precision() -> None:
 
 
 def test_a_batch_is_shared_by_rows_and_a_small_one_is_not() -> None:
-    wide = loops(compile_graph(scan_graph(lstm, 64, 60)))[0].kernel
+    wide = loops(compile_graph(scan_graph(lstm, 64, 80)))[0].kernel
     assert (wide.extent, wide.chunk) == (4, 1)
-    uneven = loops(compile_graph(scan_graph(lstm, 33, 60)))[0].kernel
+    uneven = loops(compile_graph(scan_graph(lstm, 33, 160)))[0].kernel
     assert uneven.extent == 2  # 17 and 16: one row alone would take kernels of its own
     assert loops(compile_graph(scan_graph(lstm, 1, 60)))[0].kernel.extent == 1
-    assert loops(compile_graph(scan_graph(lstm, 8, 2)))[0].kernel.extent == 1
+    assert loops(compile_graph(scan_graph(lstm, 64, 2)))[0].kernel.extent == 1  # little work
+    assert loops(compile_graph(scan_graph(lstm, 8, 900)))[0].kernel.extent == 1  # few rows for the weights
 
 
 def test_rows_that_depend_on_each_other_stay_together() -> None:
-    graph = scan_graph(mixing, 64, 60)
+    graph = scan_graph(mixing, 64, 100)
     program = compile_graph(graph)
     check(graph, program, 1e-4)
     assert all(c.kernel.extent == 1 for c in loops(program))
@@ -146,7 +150,7 @@ def test_a_body_with_kernels_for_many_threads_stays_a_loop() -> None:
 
 
 def test_other_lengths_need_no_other_code() -> None:
-    sources = [{s for k in compile_graph(scan_graph(lstm, 32, n)).kernels for s in k.sources} for n in range(20, 40)]
+    sources = [{s for k in compile_graph(scan_graph(lstm, 32, n)).kernels for s in k.sources} for n in range(160, 180)]
     assert all(s == sources[0] for s in sources)
 
 
@@ -156,7 +160,7 @@ def test_what_is_the_same_in_all_steps_is_computed_once() -> None:
         part = b.slice(dot(b, h, calm), start=(0, 0), stop=h.shape, step=(1, 1))
         return [b.tanh(b.add(part, c)), c]
 
-    graph = scan_graph(body, 32, 40)
+    graph = scan_graph(body, 32, 160)
     program = compile_graph(graph)
     check(graph, program, 2e-5)
     inside = {n.op for p in loops(program)[0].kernel.parts for n in p.nodes if n.shape == (UNITS, 4 * UNITS)}
@@ -175,12 +179,12 @@ def test_nothing_is_copied_from_step_to_step() -> None:
     def keeping(b: Builder, h: Node, c: Node, w: Node, x: Node, mask: Node) -> Sequence[Node]:
         return [*lstm(b, h, c, w, x, mask)[:2], h, c]
 
-    assert set(inside(compile_graph(scan_graph(keeping, 32, 40)))) == {"dot", "map"}
-    assert set(inside(compile_graph(scan_graph(backwards, 32, 40)))) == {"dot", "map"}
+    assert set(inside(compile_graph(scan_graph(keeping, 32, 160)))) == {"dot", "map"}
+    assert set(inside(compile_graph(scan_graph(backwards, 32, 160)))) == {"dot", "map"}
 
 
 def test_weights_are_turned_before_the_loop() -> None:
-    graph = scan_graph(backwards, 32, 40)
+    graph = scan_graph(backwards, 32, 160)
     assert [i.kernel.name for i in compile_graph(graph).instructions if isinstance(i, Call)].count("copy") == 3
     product = next(p for p in loops(compile_graph(graph))[0].kernel.parts if p.name.startswith("dot"))
     assert "broadcast" in product.source  # not sums along the memory of both operands
@@ -205,3 +209,21 @@ def test_a_loop_in_a_loop_is_one_kernel() -> None:
     check(graph, program, 2e-5)
     (call,) = loops(program)
     assert any(p.parts for p in call.kernel.parts) and len(call.kernel.sources) > len(call.kernel.parts)
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared", "shares", "expected"),
+    [
+        (32, 1 << 18, True, 8),
+        (64, 1 << 18, True, 16),
+        (1024, 1 << 18, True, 64),
+        (15, 1 << 16, False, 8),
+        (8, 1 << 16, False, 0),  # twice four rows read the weights twice and gain nothing
+        (8, 0, False, 2),
+        (32, vectors().l2, True, 16),
+        (32, 4 * vectors().l2, True, 0),  # threads that share each product read the weights once
+        (256, 4 * vectors().l2, True, 64),
+    ],
+)
+def test_rows_of_an_item(rows: int, shared: int, shares: bool, expected: int) -> None:
+    assert row_loop._rows_of_item(rows, shared, shares) == expected

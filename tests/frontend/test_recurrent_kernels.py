@@ -16,7 +16,7 @@ from graphkeras.codegen.program import Program
 from graphkeras.codegen.schedule import all_calls, blocks
 
 layers = keras.layers
-BATCH, STEPS, FEATURES, UNITS = 32, 50, 12, 40
+BATCH, STEPS, FEATURES, UNITS = 32, 60, 12, 64
 
 
 class Leaky(layers.Layer):
@@ -44,7 +44,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "dropout": lambda: layers.LSTM(UNITS, dropout=0.2, recurrent_dropout=0.3),
     "custom": lambda: layers.RNN(Leaky()),
     "stacked cells": lambda: layers.RNN([layers.LSTMCell(UNITS), layers.GRUCell(UNITS)]),
-    "convolution": lambda: layers.ConvLSTM1D(8, 3),
+    "convolution": lambda: layers.ConvLSTM1D(16, 3),
 }
 
 
