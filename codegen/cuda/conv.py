@@ -66,10 +66,7 @@ class Patches:
             "pixels": _words(source, (0, *pixels)),
             "taps": _words(source, (0, *g.window, self.channels)),
             "array": [(source.word(n), "") for n in array],
-            "moves": [
-                (source.word(s), source.word(divisor(s)), source.word(lo), source.word(d))
-                for s, lo, d in zip(g.strides, g.low, g.dilation, strict=True)
-            ],
+            "moves": moves_of(source, g.strides, g.low, g.dilation),
         }
         whole = source.word(self.view.shape[-1])
         return Place(source.word(self.channels), self._finder(words, whole), guarded=True)
@@ -84,23 +81,45 @@ class Patches:
             decompose(w, pixel, [e for e, _ in places], [d for _, d in places], ["n", *(f"p{a}" for a in range(rank))])
             names = [*(f"t{a}" for a in range(rank)), "c"]
             decompose(w, tap, [e for e, _ in taps[1:]], [d for _, d in taps[1:]], names)
-            w.line("ok = True")
-            offset = "n"
-            for axis, (step, divider, low, dilation) in enumerate(words["moves"]):
-                if self.back:
-                    w.line(f"s{axis} = p{axis} + {low} - t{axis} * {dilation}")
-                    if strides[axis] > 1:
-                        w.line(f"o{axis} = divided(max(s{axis}, 0), {divider})")
-                        w.line(f"ok = ok & (o{axis} * {step} == s{axis})")
-                        w.line(f"s{axis} = o{axis}")
-                else:
-                    w.line(f"s{axis} = p{axis} * {step} - {low} + t{axis} * {dilation}")
-                extent = words["array"][axis][0]
-                w.line(f"ok = ok & (s{axis} >= 0) & (s{axis} < {extent})")
-                offset = f"({offset}) * {extent} + s{axis}"
+            offset = locate(w, words["moves"], [e for e, _ in words["array"]], strides, self.back)
             return f"({offset}) * {whole} + c"
 
         return at
+
+
+Move = tuple[str, str, str, str]
+"""Names of a spatial axis's stride, its divisor, the low padding, and the dilation."""
+
+
+def locate(w: Writer, moves: Sequence[Move], extents: Sequence[str], strides: Sequence[int], back: bool) -> str:
+    """Where tap (t0, t1 ...) of pixel (n, p0, p1 ...) meets the other array: sets `ok`, returns the pixel's number.
+
+    back: from a pixel of x to one of y, else the other way round.
+    """
+    w.line("ok = True")
+    offset = "n"
+    for axis, (step, divider, low, dilation) in enumerate(moves):
+        if back:
+            w.line(f"s{axis} = p{axis} + {low} - t{axis} * {dilation}")
+            w.line(f"ok = ok & (s{axis} >= 0)")
+            if strides[axis] > 1:
+                w.line(f"o{axis} = divided(max(s{axis}, 0), {divider})")
+                w.line(f"ok = ok & (o{axis} * {step} == s{axis})")
+                w.line(f"s{axis} = o{axis}")
+        else:
+            w.line(f"s{axis} = p{axis} * {step} - {low} + t{axis} * {dilation}")
+            w.line(f"ok = ok & (s{axis} >= 0)")
+        w.line(f"ok = ok & (s{axis} < {extents[axis]})")
+        offset = f"({offset}) * {extents[axis]} + s{axis}"
+    return offset
+
+
+def moves_of(source: Source, strides: Sequence[int], low: Sequence[int], dilation: Sequence[int]) -> list[Move]:
+    """The arguments that `locate` needs."""
+    return [
+        (source.word(s), source.word(divisor(s)), source.word(lo), source.word(d))
+        for s, lo, d in zip(strides, low, dilation, strict=True)
+    ]
 
 
 def _words(source: Source, extents: Sequence[int]) -> list[tuple[str, str]]:
