@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphkeras.codegen.cpu import winograd
+from graphkeras.codegen.cpu import depthwise, winograd
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import merged, widened
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
@@ -115,6 +115,8 @@ def launch_window(ctx: Lowering, group: Group, window: Window, x: View, w: View)
     """The window in the form that is fastest for it."""
     if winograd.suits(window):
         winograd.launch_winograd(ctx, group, window, x, w)
+    elif depthwise.suits(window):
+        depthwise.launch_depthwise(ctx, group, window, x, w)
     else:
         ctx.launch(WindowPrinter(ctx, group, window, x, w).kernel())
 

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from graphkeras.codegen.cpu import winograd, winograd_grad
+from graphkeras.codegen.cpu import depthwise, winograd, winograd_grad
 from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import sum_runs
@@ -43,6 +43,9 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
     window = Window(x.dtype, x.shape[0], axes, at["groups"], shape[-2], shape[-1] // at["groups"])
     if winograd.suits(window) and node.dtype == window.dtype:
         winograd_grad.launch_winograd_grad(ctx, group, window, x, dy)
+        return
+    if depthwise.suits(window, gradient=True):
+        depthwise.launch_depthwise_grad(ctx, group, window, x, dy)
         return
     printer = KernelGradPrinter(ctx, group, window, x, dy)
     output = ctx.output(node)

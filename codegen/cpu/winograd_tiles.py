@@ -22,9 +22,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
+from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, prefetch_below, within
 from graphkeras.codegen.cpu.micro import I64, Printer
 from graphkeras.codegen.cpu.support import marked
 from graphkeras.codegen.cpu.vectors import vector_width
@@ -46,16 +46,6 @@ class _Lines(Printer):
         """factor * x + y."""
         constant = ir.Constant(self.vector, [factor] * self.width)
         return self.b.fmul(constant, x) if y is None else self.fma(constant, x, y)
-
-    def lane_bits(self, lanes: Any, exists: Any) -> Any:
-        """An integer with a bit for each of the first `lanes` lanes, or none; two such combine in one instruction."""
-        b, kind = self.b, ir.IntType(self.width)
-        count = b.select(b.icmp_signed("<", lanes, I64(self.width)), lanes, I64(self.width))
-        below = b.sub(b.shl(I64(1), b.select(b.icmp_signed(">", count, I64(0)), count, I64(0))), I64(1))
-        return b.trunc(b.select(exists, below, I64(0)), kind)
-
-    def as_mask(self, bits: Any) -> Any:
-        return self.b.bitcast(bits, ir.VectorType(ir.IntType(1), self.width))
 
     def inputs(self, d: Sequence[Any]) -> list[Any]:
         """B': six inputs to six points. Differences of neighbours but one serve several rows."""
@@ -154,7 +144,7 @@ def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool,
                 inner(_Lines(own, dtype, width), name, values, scopes, (column_step, plane), ahead)
 
             label = f"winograd_{name}_{column_step}_{plane}_{scopes[0]}_{scopes[1]}"
-            _call_outlined(builder, label, args, body)
+            call_outlined(builder, label, args, body)
             return context.get_dummy_value()
 
         return codegen
@@ -162,21 +152,6 @@ def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool,
     made = read if name in _FROM_IMAGE else write
     made.__name__ = made.__qualname__ = f"winograd_{name}"
     return intrinsic(made)
-
-
-def _call_outlined(builder: Any, label: str, args: Sequence[Any], body: Callable[[Any, Sequence[Any]], None]) -> None:
-    """Call `body` as a function of its own: inlined, its many addresses would be hoisted from loops, and spilled."""
-    module = builder.module
-    function = module.globals.get(label)
-    if function is None:
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [a.type for a in args]), label)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        function.attributes.add("nounwind")
-        own = ir.IRBuilder(function.append_basic_block("entry"))
-        body(own, function.args)
-        own.ret_void()
-    builder.call(function, args)
 
 
 def _squares(lines: _Lines, start: Any, row_step: Any, column_step: int, side: int) -> list[list[Any]]:
@@ -195,7 +170,7 @@ def _read_image(
     if ahead:
         edge = (side - OUT) // 2  # the middle of each tile, so that no pixel is asked for twice
         core = lines.at(start, b.mul(row_step, I64(edge)), column_step * edge)
-        _prefetch(lines, core, row_step, column_step, False)
+        prefetch_below(lines, core, row_step, column_step, (OUT, OUT))
     places = _squares(lines, start, row_step, column_step, side)
     full = [b.icmp_signed("<=", low, I64(0)) for low in (row0, column0)]
     full += [b.icmp_signed(">=", high, I64(side)) for high in (row1, column1)]
@@ -213,29 +188,13 @@ def _read_image(
         with plain:
             finish([[lines.load(place, x_scope) for place in row] for row in places])
         with edge:
-            rows = [lines.lane_bits(lanes, _within(b, i, row0, row1)) for i in range(side)]
-            columns = [lines.lane_bits(lanes, _within(b, i, column0, column1)) for i in range(side)]
+            rows = [lane_bits(lines, lanes, within(b, i, row0, row1)) for i in range(side)]
+            columns = [lane_bits(lines, lanes, within(b, i, column0, column1)) for i in range(side)]
             finish([
-                [lines.load_masked(places[r][c], x_scope, lines.as_mask(b.and_(rows[r], columns[c])))
+                [lines.load_masked(places[r][c], x_scope, as_mask(lines, b.and_(rows[r], columns[c])))
                  for c in range(side)]
                 for r in range(side)
             ])  # fmt: skip
-
-
-def _prefetch(lines: _Lines, start: Any, row_step: Any, column_step: int, write: bool) -> None:
-    """Ask for the 4 x 4 pixels of the tile below: rows of tiles are far enough apart for memory to answer in time."""
-    b, byte, word = lines.b, ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-    call = get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
-    first_level, data = word(3), word(1)
-    for r in range(OUT):
-        row = lines.at(start, b.mul(row_step, I64(OUT + r)))
-        for c in range(OUT):
-            b.call(call, [b.bitcast(lines.at(row, column_step * c), byte), word(int(write)), first_level, data])
-
-
-def _within(b: Any, i: int, low: Any, high: Any) -> Any:
-    return b.and_(b.icmp_signed("<=", low, I64(i)), b.icmp_signed(">", high, I64(i)))
 
 
 def _write_image(
@@ -252,7 +211,7 @@ def _write_image(
     )
     start = lines.at(y, at)
     if ahead:
-        _prefetch(lines, start, row_step, column_step, True)
+        prefetch_below(lines, start, row_step, column_step, (OUT, OUT), write=True)
     places = _squares(lines, start, row_step, column_step, side)
     with b.if_else(whole, likely=True) as (plain, edge):
         with plain:
@@ -260,11 +219,11 @@ def _write_image(
                 for c in range(side):
                     lines.store(found[r][c], places[r][c], y_scope)
         with edge:
-            of_row = [lines.lane_bits(lanes, b.icmp_signed(">", rows, I64(i))) for i in range(side)]
-            of_column = [lines.lane_bits(lanes, b.icmp_signed(">", columns, I64(i))) for i in range(side)]
+            of_row = [lane_bits(lines, lanes, b.icmp_signed(">", rows, I64(i))) for i in range(side)]
+            of_column = [lane_bits(lines, lanes, b.icmp_signed(">", columns, I64(i))) for i in range(side)]
             for r in range(side):
                 for c in range(side):
-                    here = lines.as_mask(b.and_(of_row[r], of_column[c]))
+                    here = as_mask(lines, b.and_(of_row[r], of_column[c]))
                     lines.store_masked(found[r][c], places[r][c], y_scope, here)
 
 

@@ -1,0 +1,191 @@
+"""Depthwise convolution, vector by vector: one small square of outputs, or its part of the kernel's gradient.
+
+There is no sum over channels, so lanes are channels and every product serves one output. What can be saved is loads: a
+tile of outputs reads each input once and uses it for all the outputs and taps that meet there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, prefetch_below, within
+from graphkeras.codegen.cpu.micro import I64, Printer
+from graphkeras.codegen.cpu.vectors import vector_width
+
+
+@dataclass(frozen=True)
+class Square:
+    """A tile: outputs, taps, strides and dilation along both axes, and elements between neighbours in a row."""
+
+    outputs: tuple[int, int]
+    taps: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    x_step: int
+    w_step: int
+    y_step: int
+
+    @property
+    def inputs(self) -> tuple[int, int]:
+        return tuple(  # type: ignore[return-value]
+            (o - 1) * s + (t - 1) * d + 1
+            for o, t, s, d in zip(self.outputs, self.taps, self.strides, self.dilation, strict=True)
+        )
+
+    def meetings(self, axis: int, place: int) -> list[tuple[int, int]]:
+        """(output, tap) pairs of an axis that meet at an input."""
+        pairs = ((o, t) for o in range(self.outputs[axis]) for t in range(self.taps[axis]))
+        return [(o, t) for o, t in pairs if o * self.strides[axis] + t * self.dilation[axis] == place]
+
+    def products(self) -> Iterator[tuple[tuple[int, int], list[tuple[tuple[int, int], tuple[int, int]]]]]:
+        """Each input that is used, with its (output, tap) pairs."""
+        for r in range(self.inputs[0]):
+            for c in range(self.inputs[1]):
+                pairs = [
+                    ((i, j), (s, t)) for i, s in self.meetings(0, r) for j, t in self.meetings(1, c)
+                ]  # fmt: skip
+                if pairs:
+                    yield (r, c), pairs
+
+
+def tile(square: Square, dtype: str, gradient: bool = False) -> Any:
+    """The intrinsic `t(x, at, x_row, row0, row1, column0, column1, lanes, w, y, y_at, y_row, rows, columns)`.
+
+    Reads the inputs that start `at` elements from x, of which rows row0..row1-1 and columns column0..column1-1 are in
+    the image and the others zero; writes the first `rows` and `columns` of the outputs `y_at` elements from y.
+    gradient: y (of which the others are zero) is read, and the taps' sums are added to w, which is private memory and
+    whole. lanes: channels that exist.
+    """
+    return _tile(square, dtype, gradient, vector_width(dtype))
+
+
+@cache
+def _tile(square: Square, dtype: str, gradient: bool, width: int) -> Any:
+    word = types.int64
+
+    def depthwise_tile(typingctx, x, at, x_row, row0, row1, column0, column1, lanes, w, y, y_at, y_row, rows, columns):
+        def codegen(context, builder, sig, args):
+            scopes = x.scope, w.scope, y.scope
+
+            def body(own, values):
+                printer = _Tile(own, dtype, width)
+                printer.start(square, values, scopes)
+                (printer.gradient if gradient else printer.forward)()
+
+            call_outlined(builder, f"depthwise_{gradient}_{abs(hash((square, scopes)))}", args, body)
+            return context.get_dummy_value()
+
+        return types.void(x, *[word] * 7, w, y, *[word] * 4), codegen
+
+    return intrinsic(depthwise_tile)
+
+
+class _Tile(Printer):
+    def start(self, square: Square, args: Sequence[Any], scopes: Sequence[int]) -> None:
+        self.square, self.scopes = square, scopes
+        self.x, self.x_at, self.x_row = args[:3]
+        self.inside = args[3:7]  # rows and columns of the inputs that are in the image
+        self.lanes, self.w, self.y, self.y_at, self.y_row = args[7:12]
+        self.exist = args[12:]  # rows and columns of outputs
+
+    # -- places and masks -------------------------------------------------------------------------------
+    def places(self, pointer: Any, row_step: Any, step: int, shape: Sequence[int]) -> list[list[Any]]:
+        rows = [self.at(pointer, self.b.mul(row_step, I64(r))) for r in range(shape[0])]
+        return [[self.at(row, step * c) for c in range(shape[1])] for row in rows]
+
+    def input_bits(self) -> tuple[list[Any], list[Any]]:
+        row0, row1, column0, column1 = self.inside
+        spans = (self.square.inputs[0], row0, row1), (self.square.inputs[1], column0, column1)
+        return tuple([lane_bits(self, self.lanes, within(self.b, i, a, z)) for i in range(n)] for n, a, z in spans)  # type: ignore
+
+    def output_bits(self) -> tuple[list[Any], list[Any]]:
+        pairs = zip(self.square.outputs, self.exist, strict=True)
+        return tuple(  # type: ignore[return-value]
+            [lane_bits(self, self.lanes, self.b.icmp_signed(">", count, I64(i))) for i in range(n)]
+            for n, count in pairs
+        )
+
+    def whole(self) -> Any:
+        """Whether nothing of the tile is missing."""
+        b, (row0, row1, column0, column1) = self.b, self.inside
+        found = b.icmp_signed(">=", self.lanes, I64(self.width))
+        for low in (row0, column0):
+            found = b.and_(found, b.icmp_signed("<=", low, I64(0)))
+        sizes = zip((row1, column1, *self.exist), (*self.square.inputs, *self.square.outputs), strict=True)
+        for high, size in sizes:
+            found = b.and_(found, b.icmp_signed(">=", high, I64(size)))
+        return found
+
+    # -- the two tiles ----------------------------------------------------------------------------------
+    def forward(self) -> None:
+        b, q = self.b, self.square
+        x_scope, w_scope, y_scope = self.scopes
+        start = self.at(self.x, self.x_at)
+        prefetch_below(self, start, self.x_row, q.x_step, [n * s for n, s in zip(q.outputs, q.strides, strict=True)])
+        inputs = self.places(start, self.x_row, q.x_step, q.inputs)
+        outputs = self.places(self.at(self.y, self.y_at), self.y_row, q.y_step, q.outputs)
+        tap_row = I64(q.w_step * q.taps[1])
+        taps = self.places(self.w, tap_row, q.w_step, q.taps)
+        mask = as_mask(self, lane_bits(self, self.lanes, ir.Constant(ir.IntType(1), 1)))
+        weights = [[self.load_masked(place, w_scope, mask) for place in row] for row in taps]
+
+        def sums(load: Callable[[int, int], Any]) -> dict[tuple[int, int], Any]:
+            accs: dict[tuple[int, int], Any] = {}
+            for (r, c), pairs in q.products():
+                value = load(r, c)
+                for place, (s, t) in pairs:
+                    old = accs.get(place)
+                    accs[place] = b.fmul(value, weights[s][t]) if old is None else self.fma(value, weights[s][t], old)
+            return accs
+
+        with b.if_else(self.whole(), likely=True) as (plain, edge):
+            with plain:
+                for (i, j), value in sums(lambda r, c: self.load(inputs[r][c], x_scope)).items():
+                    self.store(value, outputs[i][j], y_scope)
+            with edge:
+                rows, columns = self.input_bits()
+                found = sums(
+                    lambda r, c: self.load_masked(inputs[r][c], x_scope, as_mask(self, b.and_(rows[r], columns[c])))
+                )
+                rows, columns = self.output_bits()
+                for (i, j), value in found.items():
+                    self.store_masked(value, outputs[i][j], y_scope, as_mask(self, b.and_(rows[i], columns[j])))
+
+    def gradient(self) -> None:
+        b, q = self.b, self.square
+        x_scope, w_scope, y_scope = self.scopes
+        start, result = self.at(self.x, self.x_at), self.at(self.y, self.y_at)
+        prefetch_below(self, start, self.x_row, q.x_step, [n * s for n, s in zip(q.outputs, q.strides, strict=True)])
+        prefetch_below(self, result, self.y_row, q.y_step, q.outputs)
+        inputs = self.places(start, self.x_row, q.x_step, q.inputs)
+        outputs = self.places(result, self.y_row, q.y_step, q.outputs)
+        taps = self.places(self.w, I64(q.w_step * q.taps[1]), q.w_step, q.taps)
+
+        def add(load_x: Callable[[int, int], Any], load_y: Callable[[int, int], Any]) -> None:
+            grads = {(i, j): load_y(i, j) for i in range(q.outputs[0]) for j in range(q.outputs[1])}
+            accs = [[self.load(place, w_scope) for place in row] for row in taps]
+            for (r, c), pairs in q.products():
+                value = load_x(r, c)
+                for place, (s, t) in pairs:
+                    accs[s][t] = self.fma(value, grads[place], accs[s][t])
+            for row, places in zip(accs, taps, strict=True):
+                for value, place in zip(row, places, strict=True):
+                    self.store(value, place, w_scope)
+
+        with b.if_else(self.whole(), likely=True) as (plain, edge):
+            with plain:
+                add(lambda r, c: self.load(inputs[r][c], x_scope), lambda i, j: self.load(outputs[i][j], y_scope))
+            with edge:
+                rows, columns = self.input_bits()
+                down, across = self.output_bits()
+                add(
+                    lambda r, c: self.load_masked(inputs[r][c], x_scope, as_mask(self, b.and_(rows[r], columns[c]))),
+                    lambda i, j: self.load_masked(outputs[i][j], y_scope, as_mask(self, b.and_(down[i], across[j]))),
+                )

@@ -1,0 +1,119 @@
+"""Depthwise convolutions: edges, strides, dilation, odd channels, epilogues, vector units, batches, threads."""
+
+import numpy as np
+import pytest
+
+from graphkeras.ir.op import get_op
+from tests.codegen.harness import kernels, run
+
+# input shape, taps, strides, padding, dilation
+CASES = {
+    "same": ((2, 9, 12, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "valid, odd channels": ((3, 7, 8, 19), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    "strided": ((2, 11, 10, 40), (3, 3), (2, 2), ((0, 1), (1, 1)), (1, 1)),
+    "5 x 5": ((1, 9, 9, 16), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1)),
+    "7 x 7": ((1, 10, 8, 17), (7, 7), (1, 1), ((3, 3), (3, 3)), (1, 1)),
+    "dilated": ((2, 10, 9, 24), (3, 2), (1, 1), ((2, 2), (0, 3)), (2, 3)),
+    "along one axis": ((3, 21, 33), (4,), (1,), ((3, 0),), (1,)),
+    "along one axis, strided": ((2, 20, 16), (3,), (2,), ((1, 1),), (1,)),
+}
+
+
+def _random(shape, seed=0, dtype="float32"):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def _parts(case, dtype="float32", images=None):
+    shape, taps, strides, padding, dilation = CASES[case]
+    shape = (images or shape[0], *shape[1:])
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": shape[-1]}
+    x, w = _random(shape, 0, dtype), _random((*taps, 1, shape[-1]), 1, dtype)
+    dy = _random(get_op("conv").reference(x, w, **attrs).shape, 2, dtype)
+    return {
+        "conv": ((x, w), attrs),
+        "conv_input_grad": ((dy, w), {**attrs, "shape": x.shape}),
+        "conv_kernel_grad": ((x, dy), {**attrs, "shape": w.shape}),
+    }
+
+
+def _check(op, case, dtype="float32"):
+    arrays, attrs = _parts(case, dtype)[op]
+    (got,) = run(lambda b, *nodes: b.emit(op, *nodes, **attrs), *arrays)
+    want = get_op(op).reference(*(a.astype(np.float64) for a in arrays), **attrs)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+@pytest.mark.parametrize("case", CASES)
+def test_against_float64(op, case):
+    _check(op, case)
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_kernel_grad"])
+@pytest.mark.parametrize("case", ["same", "strided", "along one axis"])
+def test_on_avx2(op, case, monkeypatch):
+    monkeypatch.setenv("GRAPHKERAS_CPU", "x86-64-v3")
+    _check(op, case)
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+def test_float64(op):
+    _check(op, "valid, odd channels", "float64")
+
+
+def test_squares_are_used_where_they_pay():
+    def names(op, case):
+        arrays, attrs = _parts(case)[op]
+        return " ".join(k.source for k in kernels(lambda b, *n: b.emit(op, *n, **attrs), *arrays))
+
+    assert "Squares of" in names("conv", "strided")
+    assert "Squares of" in names("conv_input_grad", "same")
+    assert "Squares of" in names("conv_kernel_grad", "5 x 5")
+    assert "Squares of" not in names("conv_kernel_grad", "7 x 7")
+    assert "Squares of" not in names("conv_input_grad", "strided")
+
+
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad"])
+@pytest.mark.parametrize("case", ["same", "valid, odd channels"])
+def test_epilogue_rides_along(op, case):
+    (first, w), attrs = _parts(case)[op]
+    plain = get_op(op).reference(first.astype(np.float64), w.astype(np.float64), **attrs)
+    bias, other = _random(plain.shape[-1:], 3), _random(plain.shape, 4)
+
+    def build(b, first, w, bias, other):
+        return b.mul(b.relu(b.add(b.emit(op, first, w, **attrs), bias)), other)
+
+    want = np.maximum(plain + bias, 0) * other
+    np.testing.assert_allclose(run(build, first, w, bias, other)[0], want, rtol=1e-5, atol=1e-5)
+    assert [k.name for k in kernels(build, first, w, bias, other)][-1] == op
+
+
+def test_another_batch_size_compiles_nothing():
+    def sources(n):
+        found = set()
+        for op, (arrays, attrs) in _parts("same", images=n).items():
+            found |= {k.source for k in kernels(lambda b, *a, op=op, attrs=attrs: b.emit(op, *a, **attrs), *arrays)}
+        return found
+
+    assert sources(1) == sources(2) == sources(67)
+
+
+def test_same_bits_for_any_number_of_threads():
+    from graphkeras.codegen.compile import compile_graph
+    from graphkeras.ir.graph import Builder, Graph
+    from graphkeras.ir.types import type_of
+
+    (x, w), attrs = _parts("same", images=64)["conv"]
+    b = Builder()
+    inputs = [b.input(type_of(a), n) for a, n in ((x, "x"), (w, "w"))]
+    y = b.conv(*inputs, **attrs)
+    dw = b.conv_kernel_grad(inputs[0], y, shape=w.shape, **attrs)
+    program = compile_graph(Graph(inputs, [y, dw]))
+    found = []
+    for threads in (1, 2, 3):
+        results = [np.empty(n.shape, np.float32) for n in (y, dw)]
+        program.bind([x, w], results)
+        program.run(1, threads=threads)
+        found.append([r.tobytes() for r in results])
+    assert found[0] == found[1] == found[2]
