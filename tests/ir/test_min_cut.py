@@ -41,3 +41,8 @@ def test_sizes_do_not_matter() -> None:
 def test_a_path_without_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="no finite cut"):
         late_side({("s", 0): None, (0, "t"): None}, "s", "t")
+
+
+def test_of_equal_cuts_the_one_nearest_to_the_source() -> None:
+    edges: dict[tuple[object, object], int | None] = {("s", 0): 2, (0, 1): 2, (1, "t"): 2}
+    assert late_side(edges, "s", "t") == {0, 1, "t"}
