@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from graphkeras.codegen.cpu.depthwise_tiles import Square
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import sum_runs
+from graphkeras.codegen.cpu.squares import Square
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, items_per_chunk, small_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
-from graphkeras.codegen.cpu.winograd_tiles import OUT, POINTS, TAPS, UNROLL
+from graphkeras.codegen.cpu.winograd_sizes import OUT, POINTS, TAPS, UNROLL
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, small_kernel
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.cpu.winograd import Cut, image_params, print_inputs, print_tile
-from graphkeras.codegen.cpu.winograd_tiles import POINTS, UNROLL
+from graphkeras.codegen.cpu.winograd_sizes import POINTS, UNROLL
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering

@@ -28,9 +28,7 @@ from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, pre
 from graphkeras.codegen.cpu.micro import I64, Printer
 from graphkeras.codegen.cpu.support import marked
 from graphkeras.codegen.cpu.vectors import vector_width
-
-OUT, TAPS, SIDE = 4, 3, 6  # results, taps, and inputs along an axis of a tile
-POINTS = SIDE * SIDE
+from graphkeras.codegen.cpu.winograd_sizes import OUT, SIDE, TAPS, UNROLL
 
 
 class _Lines(Printer):
@@ -228,7 +226,6 @@ def _write_image(
 
 
 # -- products between the transforms ----------------------------------------------------------------------
-UNROLL = 4
 
 
 def product(mr: int, nv: int, a_row: int, a_depth: int, b_depth: int, c_row: int, dtype: str, adding: bool = False):
