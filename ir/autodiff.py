@@ -60,7 +60,7 @@ def gradients(
         else:
             if ct is None:
                 continue
-            whole = for_gradient(b, node, everything(), targets) if node.op == "dot_general" else None
+            whole = for_gradient(b, node, everything, targets) if node.op == "dot_general" else None
             if whole is not None:  # attention written out: differentiated as the op that it is
                 result, sources = whole
                 for source, grad in zip(sources, gradients(b, [result], sources, [ct], partial=True), strict=True):

@@ -99,7 +99,7 @@ class Work:
     @property
     def key_block(self) -> int:
         """Keys whose scores are at hand together: blocks of equal size that fit the second-level cache."""
-        most = 512 if self.depth + self.width <= 160 else 256
+        most = 512 if self.depth + self.width <= 256 else 256
         return padded(-(-self.keys // -(-self.keys // most)))
 
     @property

@@ -11,7 +11,7 @@ pass, and the stage finds the forward product with no other reader.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from graphkeras.ir.graph import Builder, Graph
@@ -64,16 +64,18 @@ def replace_attention(graph: Graph) -> Graph:
     return rebuild(graph, replace)
 
 
-def for_gradient(b: Builder, node: Node, nodes: Collection[Node], targets: Collection[Node]) -> tuple | None:
+def for_gradient(
+    b: Builder, node: Node, nodes: Callable[[], Collection[Node]], targets: Collection[Node]
+) -> tuple[Node, list[Node]] | None:
     """(attention in place of `node`, the values it is differentiated by), where nothing else needs the weights.
 
-    nodes: all that are differentiated; targets: what the gradient is asked for.
+    nodes(): all that are differentiated; targets: what the gradient is asked for.
     """
     found = find(node)
     if found is None or any(n in targets for n in found.inside):
         return None
     members = {*found.inside, node}
-    if any(i in members for n in nodes if n not in members for i in n.inputs if i is not node):
+    if any(i in members for n in nodes() if n not in members for i in n.inputs if i is not node):
         return None
     return emit(b, found)
 
