@@ -12,6 +12,7 @@ from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.cpu.vectors import vectors
 from graphkeras.codegen.kernel import Call, Loop
 from graphkeras.codegen.program import Program
+from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.node import Node
@@ -80,7 +81,7 @@ def arrays_for(graph: Graph) -> list[np.ndarray]:
     return [array(n) for n in graph.inputs]
 
 
-def results(program: Program, graph: Graph, arrays: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
+def results_of(program: Program, graph: Graph, arrays: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
     outputs = [np.full(n.shape, 7, n.dtype) for n in graph.outputs]
     program.bind([a.copy() for a in arrays], outputs)
     program.run(2, threads)  # the second run starts from what the first one left behind
@@ -90,12 +91,12 @@ def results(program: Program, graph: Graph, arrays: Sequence[np.ndarray], thread
 def check(graph: Graph, program: Program, tolerance: float) -> list[np.ndarray]:
     arrays = arrays_for(graph)
     wanted = evaluate(graph, arrays)
-    got = results(program, graph, arrays)
+    got = results_of(program, graph, arrays)
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
         assert type_of(a) == type_of(b)
     for threads in (2, 3):
-        for a, b in zip(got, results(program, graph, arrays, threads), strict=True):
+        for a, b in zip(got, results_of(program, graph, arrays, threads), strict=True):
             np.testing.assert_array_equal(a, b)
     return got
 
@@ -115,6 +116,37 @@ def test_one_kernel_for_all_steps(body: Body, rows: int, reverse: bool, monkeypa
     check(graph, program, 2e-5)
     (call,) = loops(program)
     assert call.kernel.flops > 0 and {n.op for n in call.kernel.nodes} >= {"dot_general", "tanh"}
+
+
+@pytest.mark.parametrize("rows", [16, 21])
+def test_gradients_by_rows(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the interpreter, and along a random direction against differences of the compiled function."""
+    monkeypatch.setattr(row_loop, "ENOUGH", 0)
+    forward = scan_graph(lstm, rows, 7, dtype="float64")
+    b = Builder()
+    inputs = [b.input(n.type, f"g{k}") for k, n in enumerate(forward.inputs)]
+    results = b.inline(forward, inputs)
+    loss = b.add(
+        b.reduce_sum(b.mul(results[0], results[1]), axes=(0, 1), keepdims=False),
+        b.reduce_sum(b.mul(results[2], results[3]), axes=(0, 1, 2), keepdims=False),
+    )
+    floats = inputs[:4]
+    graph = Graph(inputs, [loss, *(g for g in gradients(b, [loss], floats) if g is not None)])
+    assert len(graph.outputs) == 5
+    program = compile_graph(graph)
+    assert [c.kernel.extent for c in loops(program)] == [-(-rows // 8)] * 2
+    arrays = arrays_for(graph)
+    found = results_of(program, graph, arrays)
+    for a, e in zip(found, evaluate(graph, arrays), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-11, atol=1e-12)
+    rng, step = np.random.default_rng(1), 1e-5
+    ways = [rng.normal(size=n.shape) for n in floats]
+    ends = [
+        results_of(program, graph, [*(a + sign * step * w for a, w in zip(arrays, ways, strict=False)), arrays[4]])[0]
+        for sign in (1, -1)
+    ]
+    slope = sum(float((g * w).sum()) for g, w in zip(found[1:], ways, strict=True))
+    np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), slope, rtol=1e-6)
 
 
 def test_in_double_precision() -> None:
