@@ -22,7 +22,7 @@ test-gpu: $(VENV)/.cuda
 	if command -v compute-sanitizer > /dev/null; then GRAPHKERAS_QUICK=1 compute-sanitizer --error-exitcode 1 \
 		$(BIN)/python -m pytest tests/gpu/test_gpu_training.py -k mlp; else echo "compute-sanitizer is not installed"; fi
 
-# Kernels against the device's own limits and against PyTorch, models against the peers, in one run.
+# Kernels against the device's copy bandwidth and against PyTorch, and training steps, in one run.
 bench-gpu: $(VENV)/.cuda
 	$(BIN)/python -m benchmarks.gpu
 

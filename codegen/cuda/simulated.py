@@ -35,11 +35,19 @@ class Stream:
 
     def run(self) -> None:
         while self.tasks:
-            task = self.tasks.popleft()
+            self.step()
+
+    def step(self) -> None:
+        """Run the next task; after a failure nothing of what was queued behind it runs."""
+        task = self.tasks.popleft()
+        try:
             if isinstance(task, Event):
                 task.reach()
             else:
                 task()
+        except BaseException:
+            self.tasks.clear()
+            raise
 
 
 class Event:
@@ -51,12 +59,11 @@ class Event:
 
     def reach(self) -> None:
         while self.pending:
-            assert self.stream is not None and self.stream.tasks
-            task = self.stream.tasks.popleft()
-            if isinstance(task, Event):
-                task.reach()
-            else:
-                task()
+            assert self.stream is not None
+            if not self.stream.tasks:  # dropped after a failure
+                self.pending = 0
+                return
+            self.stream.step()
 
 
 class SimulatedDriver:

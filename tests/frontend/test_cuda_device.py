@@ -111,6 +111,41 @@ def test_a_saved_model_is_the_newest(simulated: None, tmp_path) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def perceptron() -> keras.Model:
+    keras.utils.set_random_seed(2)
+    made = keras.Sequential(
+        [
+            keras.Input((12,)),
+            keras.layers.Dense(16, "relu"),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(3, "softmax"),
+        ]
+    )
+    made.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return made
+
+
+def test_a_perceptron_trained_on_whole_arrays(simulated: None) -> None:
+    """Products, dropout, cross-entropy, Adam, metrics; the data set, its order and the step's state on the device."""
+    x, _ = data(40)
+    labels = np.arange(40) % 3
+
+    def run() -> tuple[keras.Model, dict]:
+        made = perceptron()
+        return made, made.fit(x, labels, batch_size=16, epochs=2, verbose=0).history
+
+    there, history = run()
+    assert kind_of(there) == {"DeviceExecutable"}
+    with keras.device("cpu"):
+        here, expected = run()
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-4)
+    for a, b in zip(here.get_weights(), there.get_weights(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(there.predict(x, verbose=0), here.predict(x, verbose=0), rtol=1e-3, atol=1e-5)
+    assert there.evaluate(x, labels, verbose=0)[1] == pytest.approx(here.evaluate(x, labels, verbose=0)[1])
+
+
 # -- selection ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name, own",
