@@ -207,3 +207,52 @@ def test_print_shows_values_in_every_call(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[-3:]] == ["2.0", "2.0", "4.0"]
     assert "value=4." in lines[-1]
+
+
+def test_losses_and_metrics_that_decide():
+    """A loss that asserts and branches, a metric that loops and counts with `and`, `or`, `not`, int() and item()."""
+
+    def robust(y_true, y_pred):
+        error = ops.abs(y_true - y_pred)
+        assert ops.all(ops.isfinite(error))
+        if ops.max(error) > 2 and not ops.all(error > 1):
+            return ops.mean(error)
+        return ops.mean(error * error)
+
+    class Halvings(keras.metrics.Metric):
+        """How often the largest error has to be halved to be below 0.1, over all batches."""
+
+        def __init__(self):
+            super().__init__(name="halvings")
+            self.total = self.add_weight(name="total", initializer="zeros")
+            self.worst = self.add_weight(name="worst", initializer="zeros", dtype="int32")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            error, count = ops.max(ops.abs(y_true - y_pred)), 0
+            while error > 0.1 or count < 1:
+                error, count = error / 2, count + 1
+            self.total.assign_add(float(count))
+            if count > int(self.worst):
+                self.worst.assign(count)
+
+        def result(self):
+            return self.total + ops.cast(self.worst, "float32") / 100
+
+    x = np.concatenate(batches(6, (8, 4)))
+    y = x.sum(axis=1, keepdims=True)
+    histories = []
+    for eagerly in (True, False):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.02), robust, metrics=[Halvings()], run_eagerly=eagerly)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            history = model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0).history
+        histories.append(history)
+        scores = model.evaluate(x, y, batch_size=8, verbose=0, return_dict=True)
+        histories[-1] |= {f"val {k}": [v] for k, v in scores.items()}
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-5)
+    model.compile(keras.optimizers.SGD(0.02), robust)
+    with pytest.raises(AssertionError):
+        model.fit(x * np.inf, y, batch_size=8, verbose=0)
