@@ -79,6 +79,14 @@ from graphkeras.layers.preprocessing.image.color_space import (
     RandomHue,
     RandomSaturation,
 )
+from graphkeras.layers.preprocessing.image.distort import (
+    MaxNumBoundingBoxes,
+    RandomElasticTransform,
+    RandomErasing,
+    RandomGaussianBlur,
+    RandomShear,
+)
+from graphkeras.layers.preprocessing.image.equalize import ContrastLimitedAdaptiveHistogramEqualization, Equalization
 from graphkeras.layers.preprocessing.image.random_affine import (
     RandomFlip,
     RandomRotation,
@@ -87,6 +95,13 @@ from graphkeras.layers.preprocessing.image.random_affine import (
 )
 from graphkeras.layers.preprocessing.image.random_color import RandomBrightness, RandomContrast
 from graphkeras.layers.preprocessing.image.sizes import CenterCrop, RandomCrop, Resizing
+from graphkeras.layers.preprocessing.image.tone import (
+    RandomColorDegeneration,
+    RandomInvert,
+    RandomPosterization,
+    RandomSharpness,
+    Solarization,
+)
 from graphkeras.layers.preprocessing.lookups import IntegerLookup, StringLookup
 from graphkeras.layers.preprocessing.normalization import Normalization
 from graphkeras.layers.preprocessing.pipeline import Pipeline
