@@ -30,6 +30,7 @@ from graphkeras.codegen.lower import Lowering, LoweringError, lowers
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 
+STRIP = 16  # channels of a square of weights that is transposed at a time
 BLOCK = 32  # rows of tiles between two runs of the epilogue
 
 
@@ -169,7 +170,9 @@ def _turned_weights(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequenc
     text.line()
     params.source("w", w)
     params.target("turned", target)
-    params.ints(cin=cin, cout=cout, groups=groups)
+    strips = -(-cout // STRIP)
+    params.ints(cin=cin, cout=cout, groups=groups, strips=strips)
+    params.literal("strip", STRIP)
     counts = params.table("count", [len(t) for t in taps])
     firsts = params.table("first", [t[0] for t in taps])
     steps = params.table("step", [t[1] - t[0] if len(t) > 1 else 0 for t in taps])
@@ -177,7 +180,9 @@ def _turned_weights(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequenc
     with text.block("def kernel(args, lo, hi)"):
         params.declare(text)
         with text.block("for item in range(lo, hi)"):
-            text.line("rest = item")
+            text.line("rest = quotient(item, strips)")
+            text.line("o0 = (item - rest * strips) * strip")
+            text.line("place = shift(turned, rest * cout * groups * cin)")
             for i in reversed(range(spatial)):
                 text.line(f"t{i} = {firsts[i]} + rest % {counts[i]} * {steps[i]}")
                 text.line(f"rest = rest // {counts[i]}")
@@ -185,12 +190,12 @@ def _turned_weights(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequenc
             for i in range(1, spatial):
                 flat = f"({flat}) * {widths[i]} + t{i}"
             text.line(f"source = shift(w, ({flat}) * cin * groups * cout)")
-            text.line("place = shift(turned, item * cout * groups * cin)")
-            loops = [text.block(f"for {i} in range({n})") for i, n in (("g", "groups"), ("o", "cout"), ("c", "cin"))]
-            with loops[0], loops[1], loops[2]:
+            ranges = ("g", "groups"), ("c0", "0, cin, strip"), ("o", "o0, min(o0 + strip, cout)")
+            loops = [text.block(f"for {i} in range({n})") for i, n in (*ranges, ("c", "c0, min(c0 + strip, cin)"))]
+            with loops[0], loops[1], loops[2], loops[3]:  # square by square, each line of w is read once
                 text.line("place[(o * groups + g) * cin + c] = source[(c * groups + g) * cout + o]")
     moved = 2.0 * target.itemsize * math.prod(target.shape)
-    chunk = max(1, -(-16384 // (cin * cout * groups)))
+    count, chunk = count * strips, max(1, -(-16384 // (cin * min(cout, STRIP) * groups)))
     args, reads, writes = tuple(params.args), (w.buffer,), (target.buffer,)
     ctx.launch(
         Kernel("turn_weights", text.text(), args, count, chunk, reads, writes, 0.0, moved, tuple(group.nodes[:1]))
