@@ -155,16 +155,16 @@ class HashedCrossing(DataLayer):
                 "`HashedCrossing` should be called on a list or tuple of at least two inputs. "
                 f"Received: inputs={inputs}"
             )
-        if any(np.asarray(x).dtype.kind == "f" for x in inputs):
-            raise ValueError(
-                f"All `HashedCrossing` inputs should have an integer or string dtype. Received: inputs={inputs}"
-            )
         features = [plain_values(x) for x in inputs]
         shape = features[0].shape
         if len(shape) > 2 or (len(shape) == 2 and shape[1] != 1) or any(f.shape != shape for f in features):
             raise ValueError(
                 "All `HashedCrossing` inputs should have shape `()`, `(batch_size)` or `(batch_size, 1)`, and should "
                 f"have equal shape. Received shapes: {[f.shape for f in features]}"
+            )
+        if any(np.asarray(x).dtype.kind == "f" for x in inputs):
+            raise ValueError(
+                f"All `HashedCrossing` inputs should have an integer or string dtype. Received: inputs={inputs}"
             )
         rows = zip(*(f.reshape(-1) for f in features), strict=True)
         bins = [cross_fingerprints(_fingerprint(v) for v in row) % self.num_bins for row in rows]
