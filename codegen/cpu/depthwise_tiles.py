@@ -11,9 +11,8 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
+from graphkeras.codegen.cpu.dialect import intrinsic, types
 from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, prefetch_below, within
 from graphkeras.codegen.cpu.micro import I64, Printer
 from graphkeras.codegen.cpu.squares import Square

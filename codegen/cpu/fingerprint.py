@@ -12,10 +12,10 @@ from graphkeras.codegen.cpu import target
 
 
 def _compiler_files() -> list[Path]:
-    """The modules that kernel sources import (they define Numba intrinsics) and the compiler itself."""
+    """The modules that kernel sources import (they define intrinsics) and the compiler itself."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     own = {"compiler.py", "target.py", "plan_codes.py"}
-    return [f for f in files if f.name in own or b"import numba" in (text := f.read_bytes()) or b"from numba" in text]
+    return [f for f in files if f.name in own or b"from llvmlite import ir" in f.read_bytes()]
 
 
 @functools.cache
@@ -23,7 +23,7 @@ def fingerprint() -> str:
     """Hash of versions, compiler sources, and the CPU's name and features."""
     digest = hashlib.blake2b(digest_size=16)
     python = ".".join(map(str, sys.version_info[:2]))
-    parts = [version("numba"), version("llvmlite"), python, sys.platform, *target.cpu()]
+    parts = [version("llvmlite"), python, sys.platform, *target.cpu()]
     digest.update("\0".join(parts).encode())
     for file in _compiler_files():
         digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())

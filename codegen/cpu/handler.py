@@ -1,4 +1,4 @@
-"""The CPU handler of scalar bodies: prints Numba statements, one per operation.
+"""The CPU handler of scalar bodies: prints kernel statements, one per operation.
 
 A body (`Op.lower`) is written once against the handler protocol of `graphkeras.ir.body`; this handler turns it into
 source. Values are names that know their dtype. Half floats are held in float32 registers and rounded when stored;
@@ -112,7 +112,7 @@ class CpuHandler:
         like = a if isinstance(a, Val) else b
         if is_float(like.dtype):
             return self._arith("/", a, b)
-        # Numba's own // would widen to int64 and branch; vectorised, several of them in one loop gave wrong results.
+        # // would widen to int64 and round down.
         return self._let(f"quotient({self._number(a, like)}, {self._number(b, like)})", like.dtype)
 
     def neg(self, a: Val) -> Val:

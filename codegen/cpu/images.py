@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core.cgutils import get_or_insert_function
 
+from graphkeras.codegen.cpu.dialect import get_or_insert_function
 from graphkeras.codegen.cpu.micro import I64, Printer
 
 

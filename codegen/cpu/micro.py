@@ -1,6 +1,6 @@
 """Register tiles: the inner loops of products and convolutions, written as vector LLVM IR.
 
-`tile(mr, nv, levels, dtype)` is a Numba intrinsic computing a block of `mr` rows by `nv` vectors (W elements each)
+`tile(mr, nv, levels, dtype)` is an intrinsic computing a block of `mr` rows by `nv` vectors (W elements each)
 
     acc[m][j] = sum over k_1..k_levels of  A(m, k) * B(k, j)        A at  moff[m] + sum k_l * astride_l
                                                                    B at  W * j  + sum k_l * bstride_l
@@ -21,11 +21,8 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.cgutils import get_or_insert_function
-from numba.extending import intrinsic
 
-from graphkeras.codegen.cpu.support import marked
+from graphkeras.codegen.cpu.dialect import get_or_insert_function, intrinsic, marked, types
 from graphkeras.codegen.cpu.vectors import vector_width
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.typing.templates import signature
-from numba.extending import intrinsic
+
+from graphkeras.codegen.cpu.dialect import intrinsic, signature, types
 
 __all__ = ["call_kernel", "copy_bytes", "fetch_add", "load_acquire", "load_i32", "load_i64", "load_u8", "nanoseconds",
            "pause", "store_i64", "store_release", "yield_core"]  # fmt: skip

@@ -12,9 +12,8 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
+from graphkeras.codegen.cpu.dialect import intrinsic, types
 from graphkeras.codegen.cpu.micro import I64, Printer
 from graphkeras.codegen.cpu.vectors import vector_width
 

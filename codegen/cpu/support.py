@@ -1,6 +1,6 @@
 """The language of kernel sources: `from graphkeras.codegen.cpu.support import *`.
 
-A kernel is a Python function `kernel(args, lo, hi)` that Numba types and LLVM vectorises. What it may use:
+A kernel is a Python function `kernel(args, lo, hi)` that `translate.py` types and LLVM vectorises. What it may use:
 
     p = ptr_float32(args, 3)       argument word 3 as a pointer; p[i], p[i] = v; shift(p, n) is p + n elements;
                                    view_int32(p) is the same address with another element type;
@@ -18,7 +18,7 @@ A kernel is a Python function `kernel(args, lo, hi)` that Numba types and LLVM v
     set_status(p, code, node, bad, extent)   report an error (first one wins); p is a pointer to the status words
     inf, nan, unroll-free Python loops over range(...), int64 index arithmetic, + - * / on float32 and float64
 
-Numba widens + on int32 to int64: narrow the result with int32(...). Bools are bytes in memory (ptr_bool loads uint8).
+Integers meet as int64, also two int32: narrow the result with int32(...). Bools are bytes in memory (ptr_bool loads uint8).
 Nothing here becomes a libm call on x86-64 with SSE4.1 and FMA, or on AArch64.
 
 Aliasing. Every pointer carries the number of its argument, and each load and store says in metadata that it does not
@@ -36,21 +36,19 @@ infinities. `reassoc` would undo compensated arithmetic and range reductions: us
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.cgutils import get_or_insert_function
-from numba.core.datamodel import models
-from numba.core.datamodel.registry import register_default
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic
 
-SCOPES = 64
-"""How many arguments, from the first, have an alias class of their own."""
+from graphkeras.codegen.cpu.dialect import (
+    SCOPES,
+    Pointer,
+    get_or_insert_function,
+    intrinsic,
+    signature,
+    types,
+)
 
 I1, I8, I16, I32, I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 _ELEMENTS = {
@@ -69,85 +67,9 @@ _STORED = {**_ELEMENTS, "bool": types.uint8, "float16": types.uint16, "bfloat16"
 
 
 # -- pointers -------------------------------------------------------------------------------------------
-class Pointer(types.Type):
-    """A typed address that knows its alias class (`scope`; SCOPES or more: none)."""
-
-    def __init__(self, dtype: Any, scope: int) -> None:
-        self.dtype, self.scope = dtype, scope
-        super().__init__(name=f"pointer({dtype}, {scope})")
-
-    @property
-    def key(self) -> tuple[Any, int]:
-        return self.dtype, self.scope
-
-
 def storage(dtype: Any) -> ir.Type:
     """LLVM type of an element in memory."""
-    if isinstance(dtype, types.Integer):
-        return ir.IntType(dtype.bitwidth)
-    return ir.FloatType() if dtype is types.float32 else ir.DoubleType()
-
-
-@register_default(Pointer)
-class _PointerModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: Pointer) -> None:
-        super().__init__(dmm, fe_type, storage(fe_type.dtype).as_pointer())
-
-
-def marked(builder: Any, instruction: Any, scope: int) -> Any:
-    """Tell LLVM that a load or store touches only memory of argument `scope`. For hand-written intrinsics too."""
-    if scope >= SCOPES:
-        return instruction
-    module = builder.module
-    known = module.__dict__.setdefault("_graphkeras_scopes", {})
-    if not known:
-        domain = module.add_metadata(["graphkeras arguments"])
-        known["all"] = [module.add_metadata([f"argument {k}", domain]) for k in range(SCOPES)]
-    if scope not in known:
-        others = [s for k, s in enumerate(known["all"]) if k != scope]
-        known[scope] = module.add_metadata([known["all"][scope]]), module.add_metadata(others)
-    instruction.set_metadata("alias.scope", known[scope][0])
-    instruction.set_metadata("noalias", known[scope][1])
-    return instruction
-
-
-def _index(builder: Any, value: Any, kind: Any) -> Any:
-    if value.type.width == 64:
-        return value
-    return builder.sext(value, I64) if kind.signed else builder.zext(value, I64)
-
-
-@infer_global(operator.getitem)
-class _TypeGetItem(AbstractTemplate):
-    def generic(self, args: Any, kws: Any) -> Any:
-        pointer, index = args
-        if isinstance(pointer, Pointer) and isinstance(index, types.Integer):
-            return signature(pointer.dtype, pointer, index)
-        return None
-
-
-@infer_global(operator.setitem)
-class _TypeSetItem(AbstractTemplate):
-    def generic(self, args: Any, kws: Any) -> Any:
-        pointer, index, _ = args
-        if isinstance(pointer, Pointer) and isinstance(index, types.Integer):
-            return signature(types.none, pointer, index, pointer.dtype)
-        return None
-
-
-@lower_builtin(operator.getitem, Pointer, types.Integer)
-def _lower_getitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    pointer, kind = sig.args
-    address = builder.gep(args[0], [_index(builder, args[1], kind)], inbounds=True)
-    return marked(builder, builder.load(address), pointer.scope)
-
-
-@lower_builtin(operator.setitem, Pointer, types.Integer, types.Any)
-def _lower_setitem(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    pointer, kind, _ = sig.args
-    address = builder.gep(args[0], [_index(builder, args[1], kind)], inbounds=True)
-    marked(builder, builder.store(args[2], address), pointer.scope)
-    return context.get_dummy_value()
+    return dtype.llvm
 
 
 def _load_word(builder: Any, table: Any, k: Any) -> Any:

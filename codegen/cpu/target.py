@@ -1,4 +1,4 @@
-"""The machine that kernels are compiled for, and loading of objects into this process. Needs llvmlite, not Numba."""
+"""The machine that kernels are compiled for, and loading of objects into this process. Needs llvmlite, not the compiler."""
 
 from __future__ import annotations
 

@@ -10,10 +10,8 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from graphkeras.codegen.cpu.support import marked
+from graphkeras.codegen.cpu.dialect import intrinsic, marked, types
 from graphkeras.codegen.cpu.vectors import vector_width
 
 I32 = ir.IntType(32)

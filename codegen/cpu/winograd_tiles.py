@@ -21,12 +21,10 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
+from graphkeras.codegen.cpu.dialect import intrinsic, marked, types
 from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, prefetch_below, within
 from graphkeras.codegen.cpu.micro import I64, Printer
-from graphkeras.codegen.cpu.support import marked
 from graphkeras.codegen.cpu.vectors import vector_width
 from graphkeras.codegen.cpu.winograd_sizes import OUT, SIDE, TAPS, UNROLL
 
