@@ -7,7 +7,7 @@ from graphkeras.codegen.target import Target
 CUDA = Target(
     "cuda",
     "graphkeras.codegen.cuda",
-    ("product", "conv", "pool", "gather", "random", "sorting", "pointwise", "reduce"),
+    ("product", "attention", "attention_grad", "conv", "pool", "gather", "random", "sorting", "pointwise", "reduce"),
     "graphkeras.codegen.cuda.body:CudaBody",
     "graphkeras.codegen.cuda.program:CudaProgram",
     align=512,

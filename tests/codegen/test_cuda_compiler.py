@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from graphkeras.codegen.claims import Claims
 from graphkeras.codegen.cuda import compiler, language
 from graphkeras.codegen.cuda.target import CUDA
 from graphkeras.codegen.lower import can_lower
@@ -107,7 +108,7 @@ def test_every_sample_compiles(op) -> None:
         graph = Graph(inputs, items(b, node))
         if any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n)):
             continue
-        graph = optimise(graph)
+        graph = optimise(graph, Claims(CUDA))
         if can_lower(graph, CUDA) is not None:
             continue
         for kernel in kernels(graph):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from graphkeras.codegen.claims import Claims
 from graphkeras.codegen.cuda.target import CUDA
 from graphkeras.codegen.lower import can_lower
 from graphkeras.ir.autodiff import gradients
@@ -23,7 +24,7 @@ from tests.ir.test_ops import build, draw
 def check(graph: Graph, arrays: Sequence[np.ndarray], tolerance: float) -> None:
     if any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n)):
         pytest.skip("complex numbers run in the interpreter")
-    graph = optimise(graph)
+    graph = optimise(graph, Claims(CUDA))
     alien = can_lower(graph, CUDA)
     if alien is not None:
         pytest.skip(f"no CUDA kernel for {alien.op}")
