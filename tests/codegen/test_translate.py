@@ -71,8 +71,8 @@ FLOWS = {
     "endless": "k = 0\nwhile True:\n    k += 1\n    if k > 6:\n        y[0] = k\n        return",
     "choice": "y[0] = (7 if y[0] == 0 else 8) + (1 if y[0] != 0 else 2)",
     "guarded": "n = 0\nif n != 0 and 10 // n > 2 or n == 0 and not n > 1:\n    n = 9\ny[0] = n",
-    "nested": "t = 0\nfor i in range(5):\n    for j in range(i):\n        if j % 2:\n            continue\n        t += j\n"
-    "y[0] = t",
+    "nested": "t = 0\nfor i in range(5):\n    for k in range(i):\n        if k % 2:\n            continue\n"
+    "        t += k\ny[0] = t",
 }
 
 
