@@ -25,13 +25,12 @@ from graphkeras.core.config import (
     set_max_epochs,
     set_max_steps_per_epoch,
 )
-from graphkeras.core.placement import device_name as device
+from graphkeras.core.placement import device_name as get_device
 from graphkeras.core.placement import set_device
 from graphkeras.dtype_policies.policy import dtype_policy, set_dtype_policy
 
 __all__ = [
     "backend",
-    "device",
     "disable_flash_attention",
     "disable_interactive_logging",
     "disable_traceback_filtering",
@@ -42,6 +41,7 @@ __all__ = [
     "enable_unsafe_deserialization",
     "epsilon",
     "floatx",
+    "get_device",
     "image_data_format",
     "is_flash_attention_enabled",
     "is_interactive_logging_enabled",

@@ -153,9 +153,9 @@ def test_a_perceptron_trained_on_whole_arrays(simulated: None) -> None:
 )
 def test_names_of_devices(name: str, own: str) -> None:
     with flags.TARGET("cpu"), keras.device(name):
-        assert keras.config.device() == own
+        assert keras.config.get_device() == own
     with flags.TARGET("cpu"):
-        assert keras.config.device() == "cpu"
+        assert keras.config.get_device() == "cpu"
 
 
 def test_scopes_win_over_settings_and_the_environment() -> None:
@@ -205,7 +205,7 @@ def test_what_is_missing_is_named() -> None:
     else:
         keras.config.set_device(None)
         pytest.skip("there is a GPU")
-    assert keras.config.device() != "cuda:0"
+    assert keras.config.get_device() != "cuda:0"
 
 
 def test_the_cpu_never_loads_cuda() -> None:
