@@ -95,3 +95,30 @@ def test_updates_that_read_what_they_overwrite() -> None:
     program.bind([value], [value])
     program.run()
     np.testing.assert_array_equal(value, expected)
+
+
+def test_state_updated_beside_a_sum_over_its_rows_is_written_in_place() -> None:
+    """A weight's update and the norm of its columns share one kernel: every element is read where it is written."""
+    from graphkeras.codegen.kernel import Copy
+
+    rng, shape = np.random.default_rng(0), (700, 40)
+    b = Builder()
+    w, m, g = (b.input(TensorType(shape, "float32"), n) for n in "wmg")
+    moment = b.add(b.mul(m, 0.9), g)
+    new = b.sub(w, b.mul(moment, 0.1))
+    norm = b.sqrt(b.reduce_sum(b.mul(new, new), axes=(0,), keepdims=True))
+    limited = b.mul(new, b.div(b.minimum(norm, 1.0), b.add(norm, 1e-7)))
+    graph = Graph([w, m, g], [limited, moment], "constrained update")
+    arrays = [rng.standard_normal(shape).astype(np.float32) for _ in range(3)]
+    expected = evaluate(graph, [a.astype(np.float64) for a in arrays], float64=True)
+    results = []
+    for threads in (1, 2):
+        state = [a.copy() for a in arrays]
+        program = compile_graph(graph, {0: 0, 1: 1})
+        assert not any(isinstance(i, Copy) for i in program.instructions)
+        program.bind(state, state[:2])
+        program.run(1, threads=threads)
+        for got, want in zip(state, expected, strict=False):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+        results.append([a.tobytes() for a in state])
+    assert results[0] == results[1]
