@@ -205,8 +205,8 @@ class _Forward:
                 w.line(f"added = reduce_add(added, {value})")
             w.line("sums[q0 - t0 + r] = sums[q0 - t0 + r] + added")
             if self.work.key is not None:
-                drop_row(w, "q0 + r")
-                with w.block("for j in range(n)"):
+                drop_row(w, self.work, "q0 + r")
+                with w.block("for j in range(padded)"):
                     w.line("sc[base + j] = sc[base + j] * keep[j]")
 
     def _finish(self, w: Writer) -> None:

@@ -251,9 +251,7 @@ class _Backward:
         w.line("share = float32(1.0) / total[at]")
         w.line("mean = delta[r]")
         if work.key is not None:
-            drop_row(w, "q0 + r")
-            with w.block("for j in range(n, padded)"):
-                w.line("keep[j] = float32(0.0)")
+            drop_row(w, work, "q0 + r")
         with w.block("for j in range(padded)"):
             w.line("x = sc[base + j]")
             value = exp_text(w, "(x - high)")

@@ -97,6 +97,11 @@ class Work:
         return self.k.shape[1]
 
     @property
+    def weights(self) -> int:
+        """How many there are in all."""
+        return self.q.shape[0] * self.q.shape[2] * self.queries * self.keys
+
+    @property
     def key_block(self) -> int:
         """Keys whose scores are at hand together: blocks of equal size that fit the second-level cache."""
         most = 512 if self.depth + self.width <= 256 else 256
@@ -189,6 +194,9 @@ def _spread(mask: View, shape: tuple[int, ...]) -> View:
     return View(mask.buffer, mask.dtype, shape, tuple(strides), mask.offset)
 
 
+HIDDEN_TEXT = f"float32({HIDDEN!r})"
+
+
 # -- pieces of source -----------------------------------------------------------------------------------
 def exp_text(w: Writer, argument: str) -> str:
     """Prints exp(argument) for float32; returns the name of the result."""
@@ -266,31 +274,32 @@ def first_block(work: Work, first: str) -> str:
 def mask_row(w: Writer, work: Work, row: str, base: str) -> None:
     """Masks on one row of scores: query `row`, keys k0 to k0 + n; padding gets -inf."""
     attrs = work.node.attrs
-    if not work.masks and not work.skips:
-        w.line(f"CLOSE(shift(sc, {base}), n)")
-        return
-    hidden = f"float32({HIDDEN!r})"
     for i in range(len(work.masks)):
         w.line(f"mask{i}_row = b * mask{i}_b + h * mask{i}_h + ({row}) * mask{i}_t + k0 * mask{i}_s")
-    with w.block("for j in range(n)"):
-        w.line(f"x = sc[{base} + j]")
-        for i, m in enumerate(work.masks):
-            loaded = CpuHandler.from_memory(f"mask{i}[mask{i}_row + j * mask{i}_s]", m.dtype)
-            w.line(f"x = select({loaded}, x, {hidden})" if m.dtype == "bool" else f"x = x + {loaded}")
-        if attrs["causal"]:
-            w.line(f"x = select(k0 + j <= {row}, x, {hidden})")
-        if attrs["window"]:
-            w.line(f"x = select(abs(({row}) - k0 - j) < window, x, {hidden})")
-        w.line(f"sc[{base} + j] = x")
+    if work.masks:
+        with w.block("for j in range(n)"):
+            w.line(f"x = sc[{base} + j]")
+            for i, m in enumerate(work.masks):
+                loaded = CpuHandler.from_memory(f"mask{i}[mask{i}_row + j * mask{i}_s]", m.dtype)
+                w.line(f"x = select({loaded}, x, {HIDDEN_TEXT})" if m.dtype == "bool" else f"x = x + {loaded}")
+            w.line(f"sc[{base} + j] = x")
+    far = []  # what is hidden by its distance lies at the ends of the row
+    if attrs["causal"]:
+        far.append(f"max(0, {row} + 1 - k0), n")
+    if attrs["window"]:
+        far += [f"0, min(n, {row} - window + 1 - k0)", f"max(0, {row} + window - k0), n"]
+    for ends in far:
+        with w.block(f"for j in range({ends})"):
+            w.line(f"sc[{base} + j] = {HIDDEN_TEXT}")
     w.line(f"CLOSE(shift(sc, {base}), n)")
 
 
-def drop_row(w: Writer, row: str) -> None:
+def drop_row(w: Writer, work: Work, row: str) -> None:
     """keep[j]: what the weights of keys k0 + j are multiplied by; random bits by their flat index."""
     w.line(f"flat = ((b * heads + h) * queries + {row}) * keys + k0")
-    with w.block("for j in range(n)"):
+    with w.block("for j in range(padded)"):  # whole vectors: weights past the last key are zero anyway
         w.line("word0 = uint32(flat + j)")
-        w.line("word1 = uint32((flat + j) >> 32)")
+        w.line("word1 = " + ("uint32(0)" if work.weights < 2**32 else "uint32((flat + j) >> 32)"))
         names = [Val(name, "uint32") for name in ("key0", "key1", "word0", "word1")]
         bits = get_op("random_word").lower(CpuHandler(w), *names)
         w.line(f"keep[j] = select({bits} >= uint32(drop_limit), float32(keep_scale), float32(0.0))")
