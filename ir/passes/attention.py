@@ -256,10 +256,12 @@ def emit(b: Builder, found: Found) -> tuple[Node, list[Node]]:
     batch, length = found.value_axes
     (size,) = (i for i in range(found.rank) if i not in batch and i != length)
     v = _by_heads(b, found.values, batch, length, size)
-    extra = [_mask(b, m, found, kind, q.dtype) for m, kind in found.masks]
+    plane = (q.shape[1], k.shape[1])
+    causal = [m for m, kind in found.masks if kind == "keep" and m.shape[-2:] == plane and _is_causal(m)]
+    extra = [_mask(b, m, found, kind, q.dtype) for m, kind in found.masks if m not in causal]
     if found.key is not None:
         extra.append(found.key)
-    attrs = {"scale": found.scale, "causal": False, "window": 0, "rate": found.rate}
+    attrs = {"scale": found.scale, "causal": bool(causal), "window": 0, "rate": found.rate}
     out = b.item(b.emit("attention", q, k, v, *extra, **attrs), 0)
     last = (1, 3) if found.weights_first else (3, 1)
     turned = b.transpose(out, perm=(0, 2, *last))
@@ -277,6 +279,27 @@ def _by_heads(b: Builder, x: Node, batch: tuple[int, ...], length: int, size: in
     if len(batch) == 2:
         return turned
     return b.reshape(turned, shape=(x.shape[batch[0]] if batch else 1, x.shape[length], 1, x.shape[size]))
+
+
+def _is_causal(mask: Node) -> bool:
+    """Whether a mask over (queries, keys) says that the query's position is not before the key's."""
+    if mask.op not in ("ge", "le"):
+        return False
+    query, key = mask.inputs if mask.op == "ge" else mask.inputs[::-1]
+    return _counted_axis(query) == -2 and _counted_axis(key) == -1
+
+
+def _counted_axis(node: Node) -> int | None:
+    """The axis, from the last, along which a value counts 0, 1, 2 ..., where it is the same along all others."""
+    if node.op == "iota":
+        return node.attrs["axis"] - node.type.rank
+    if node.op == "broadcast_to":  # from an extent of 1 nothing is counted
+        axis = _counted_axis(node.inputs[0])
+        return axis if axis is not None and node.inputs[0].shape[axis] == node.shape[axis] else None
+    if node.op == "reshape" and node.inputs[0].op == "iota" and node.inputs[0].type.rank == 1:
+        size = node.type.size
+        return next((i - node.type.rank for i, n in enumerate(node.shape) if n == size), None)
+    return None
 
 
 def _mask(b: Builder, mask: Node, found: Found, kind: str, dtype: str) -> Node:

@@ -59,6 +59,15 @@ def dropped(b: Builder, x: Parts) -> Node:
     return b.dot_general(weights, x["v"], contract=((3,), (2,)), batch=((0, 1), (0, 1)))
 
 
+def causal(b: Builder, x: Parts) -> Node:
+    row, column = (
+        b.reshape(b.iota(shape=(n,), dtype="int32", axis=0), shape=shape) for n, shape in ((T, (T, 1)), (S, (1, S)))
+    )
+    scores = b.dot_general(x["q"], x["k"], contract=((3,), (3,)), batch=((0, 1), (0, 1)))
+    scores = b.select(x["mask"], b.select(b.ge(row, column), scores, -1e9), -1e9)
+    return b.dot_general(b.softmax(scores, axis=3), x["v"], contract=((3,), (2,)), batch=((0, 1), (0, 1)))
+
+
 def graph_of(make: Callable[[Builder, Parts], Node], extra: Callable[[Builder, Node], Node | None]) -> Graph:
     """The result, the gradients of all float inputs, and what `extra` makes of the softmax."""
     b = Builder()
@@ -88,7 +97,7 @@ def ops(graph: Graph) -> list[str]:
     return [n.op for n in graph.nodes]
 
 
-@pytest.mark.parametrize("make", [plain, masked, lengths_before_heads, one_head, dropped])
+@pytest.mark.parametrize("make", [plain, masked, lengths_before_heads, one_head, dropped, causal])
 def test_found_and_the_same(make: Callable[[Builder, Parts], Node], monkeypatch: pytest.MonkeyPatch) -> None:
     found = replace_attention(graph_of(make, lambda b, weights: None))
     assert ops(found).count("attention") == 1 and "attention_grad" in ops(found)
@@ -101,6 +110,12 @@ def test_found_and_the_same(make: Callable[[Builder, Parts], Node], monkeypatch:
     for graph in (found, decompose(found)):
         for got, want in zip(evaluate(graph, values()), evaluate(spelled, values()), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_causal_mask_is_no_array() -> None:
+    graph = replace_attention(graph_of(causal, lambda b, weights: None))
+    (node,) = (n for n in graph.nodes if n.op == "attention")
+    assert node.attrs["causal"] and len(node.inputs) == 4 and "iota" not in ops(graph)
 
 
 def test_weights_that_somebody_reads_stay() -> None:
