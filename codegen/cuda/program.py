@@ -34,6 +34,8 @@ from graphkeras.codegen.kernel import (
     Where,
     While,
 )
+from graphkeras.codegen.lower import LoweringError
+from graphkeras.codegen.memory import bodies
 from graphkeras.codegen.program import KernelError, Row, Timing
 from graphkeras.codegen.schedule import all_calls
 from graphkeras.ir.types import TensorType, numpy_dtype
@@ -92,6 +94,7 @@ class CudaProgram:
         self._events: list[Any] = []
         self._status = status if status is not None and any(status in k.writes for k in self.kernels) else None
         self._captured = _launches(self.instructions) <= MOST_NODES
+        _refuse_moving_tables(self.instructions)
         self._place_constants(status)
         weakref.finalize(self, _release, self.device, self._constants, self._slots, self._graphs)
 
@@ -391,6 +394,23 @@ def _launches(instructions: Sequence[Instruction]) -> int:
             return MOST_NODES + 1
         count += instruction.trips * _launches(instruction.body) if isinstance(instruction, Loop) else 1
     return count
+
+
+def _refuse_moving_tables(instructions: Sequence[Instruction], windows: frozenset[Buffer] = frozenset()) -> None:
+    """Argument tables are written once per set of addresses: they cannot hold windows that move with a loop."""
+    for instruction in instructions:
+        if isinstance(instruction, Call):
+            kernel = instruction.kernel
+            table = kernel.launch is not None and kernel.launch.table
+            if table and any(isinstance(a, Ptr) and a.buffer in windows for a in kernel.args):
+                raise LoweringError(
+                    f"kernel {kernel.name} updates state from slices of a loop, which has no native form"
+                )
+        elif isinstance(instruction, Loop):
+            _refuse_moving_tables(instruction.body, windows | {s.window for s in instruction.steps})
+        else:
+            for body in bodies(instruction):
+                _refuse_moving_tables(body, windows)
 
 
 def _copies(instructions: Sequence[Instruction]) -> list[Copy]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,8 @@ import pytest
 import graphkeras as keras
 from graphkeras.backend import executor
 from graphkeras.codegen import flags
+from tests.gpu import test_gpu_training
+from tests.gpu.test_gpu_training import MODELS, curve
 
 
 @pytest.fixture
@@ -144,6 +147,18 @@ def test_a_perceptron_trained_on_whole_arrays(simulated: None) -> None:
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(there.predict(x, verbose=0), here.predict(x, verbose=0), rtol=1e-3, atol=1e-5)
     assert there.evaluate(x, labels, verbose=0)[1] == pytest.approx(here.evaluate(x, labels, verbose=0)[1])
+
+
+@pytest.mark.skipif(not os.environ.get("GRAPHKERAS_LONG_TESTS"), reason="takes minutes; make test-long")
+@pytest.mark.parametrize("make", MODELS, ids=lambda m: m.__name__)
+def test_small_models_of_all_kinds(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `make test-gpu` trains on a GPU, with fewer steps: convolutions, LSTM, attention, normalisation."""
+    monkeypatch.setattr(test_gpu_training, "SMALL", True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*runs on the CPU.*")
+        there, _ = curve(make, "cuda:simulated", False)
+    here, _ = curve(make, "cpu", False)
+    np.testing.assert_allclose(there, here, rtol=2e-3)
 
 
 # -- selection ------------------------------------------------------------------------------------------
