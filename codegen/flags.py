@@ -126,6 +126,12 @@ products (their results differ from direct sums by rounding)."""
 PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Stages and single rules to leave out.")
 CHECK = Flag("CHECK", False, _boolean, "Run each kernel also through the interpreter and compare.")
 TARGET = Flag("TARGET", "cpu", _choice("cpu", "cuda", "interpret", "null"), "What programs are compiled for.")
+FRONTEND = Flag(
+    "FRONTEND",
+    "own",
+    _choice("own", "numba"),
+    "What turns kernel sources into LLVM IR: our translator, or Numba (slower; one checks the other).",
+)
 THREADS = Flag("THREADS", 0, _integer(0, 1024), "Threads of a program; 0: one for each physical core it may use.")
 CACHE: Flag[Path | None] = Flag(
     "CACHE",
@@ -133,4 +139,5 @@ CACHE: Flag[Path | None] = Flag(
     _cache_folder,
     "Folder of compiled kernels, or off.",
 )
+TF32 = Flag("TF32", False, _boolean, "Whether GPUs may round float32 products to tf32 (10 bits of fraction): faster.")
 CPU = Flag("CPU", "", str, "CPU model to compile for, in LLVM's spelling; default: this machine's.")

@@ -23,8 +23,8 @@ from graphkeras.codegen.cpu import target
 from graphkeras.codegen.cpu.fingerprint import fingerprint
 
 MAGIC = b"GKO1"
-PARALLEL_FROM = 24
-"""Missing kernels from which worker processes pay: one takes 0.7 s to start, a kernel 40 ms."""
+PARALLEL_FROM = 6
+"""Missing kernels from which worker processes pay: one takes 0.1 s to start, a kernel 60 ms."""
 WORKERS = 16
 
 _lock = threading.Lock()
@@ -157,7 +157,7 @@ def _worker_count(missing: int) -> int:
         return 0
     from graphkeras.codegen.cpu.runner import available_cores
 
-    return max(0, min(available_cores() - 1, missing // 8, WORKERS))
+    return max(0, min(available_cores() - 1, missing // 3, WORKERS))
 
 
 class _Worker:
@@ -172,6 +172,7 @@ class _Worker:
         self._error: Exception | None = None
         self._ready = False
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        environment[flags.FRONTEND.variable] = flags.FRONTEND.value
         self._process = subprocess.Popen(
             [sys.executable, "-m", "graphkeras.codegen.cpu.compiler", "--worker"],
             stdin=subprocess.PIPE,

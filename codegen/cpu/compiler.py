@@ -1,7 +1,7 @@
 """Kernel source -> LLVM IR -> optimised LLVM IR -> relocatable object with one C symbol.
 
-`translate.py` is the front end; its module runs once through LLVM's O3 pipeline for our own target machine. The result
-has no trace of Python: `void gk_<hash>(i64 args, i64 lo, i64 hi)`.
+`translate.py` is the front end (or Numba, see `numba_front.py`); its module runs once through LLVM's O3 pipeline for
+our own target machine. The result has no trace of Python: `void gk_<hash>(i64 args, i64 lo, i64 hi)`.
 
 As a worker (`python -m graphkeras.codegen.cpu.compiler --worker`) it reads sources from stdin and answers on stdout.
 """
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import target
 
 FASTMATH = ("contract", "nsz")
@@ -70,9 +71,19 @@ def _translated(source: str, function: str, symbol: str) -> str:
 
     space: dict[str, Any] = {"__name__": symbol}
     exec(compile(source, f"<kernel {symbol}>", "exec"), space)
+    fast = space.get("FASTMATH", FASTMATH)
+    if flags.FRONTEND.value == "numba":
+        return _numba_front().lower(source, function, symbol, fast)
     module = translate(source, symbol, space, function)
-    with_fast_math(module, space.get("FASTMATH", FASTMATH))
+    with_fast_math(module, fast)
     return str(module)
+
+
+def _numba_front() -> Any:
+    with _without_interrupts():
+        from graphkeras.codegen.cpu import numba_front
+
+        return numba_front
 
 
 def _optimised_module(source: str, function: str, symbol: str) -> Any:

@@ -2,11 +2,13 @@
 
 An intrinsic is a function `fn(typingctx, *types)` that returns `(signature, codegen)`, or None where it does not take
 these types; `codegen(context, builder, signature, values)` prints LLVM instructions. The protocol is Numba's, so that
-the same text could be compiled by it. `translate.py` calls intrinsics; `support.py` defines those that all kernels use.
+the same text can be compiled by it (`numba_front.py`). `translate.py` calls intrinsics; `support.py` defines those that
+all kernels use.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +94,10 @@ class Pointer(Type):
         self.dtype, self.scope = dtype, scope
 
 
+def _unliteral(kind: Type) -> Type:
+    return types.int64 if isinstance(kind, IntegerLiteral) else kind
+
+
 class types:
     """The types by name, as kernels' authors know them."""
 
@@ -103,9 +109,7 @@ class types:
     boolean = Boolean("boolean", ir.IntType(1))
     none = void = Type("none", ir.VoidType())
 
-    @staticmethod
-    def unliteral(kind: Type) -> Type:
-        return types.int64 if isinstance(kind, IntegerLiteral) else kind
+    unliteral = staticmethod(_unliteral)
 
 
 def signature(return_type: Type, *args: Type) -> Signature:
@@ -119,13 +123,13 @@ class Intrinsic:
     """A function of the kernel language, resolved once for each tuple of argument types."""
 
     def __init__(self, typed: Callable[..., Any], prefer_literal: bool = False) -> None:
-        self._typed, self.prefer_literal = typed, prefer_literal
+        self.typed, self.prefer_literal = typed, prefer_literal
         self.__name__ = typed.__name__
         self._known: dict[tuple[Type, ...], tuple[Signature, Emit] | None] = {}
 
     def resolve(self, kinds: tuple[Type, ...]) -> tuple[Signature, Emit] | None:
         if kinds not in self._known:
-            self._known[kinds] = self._typed(None, *kinds)
+            self._known[kinds] = self.typed(None, *kinds)
         return self._known[kinds]
 
 
@@ -148,6 +152,24 @@ class Context:
 def get_or_insert_function(module: Any, kind: Any, name: str) -> Any:
     """The external function `name` of an LLVM module, declared when it is first asked for."""
     return module.globals.get(name) or ir.Function(module, kind, name)
+
+
+ROLLED = "graphkeras rolled loop"
+
+
+def rolled(branch: Any) -> None:
+    """Mark the branch back to a loop's head: the body is long enough, LLVM need not unroll it."""
+    branch.set_metadata("llvm.loop", branch.parent.module.add_metadata([ROLLED]))
+
+
+def with_loops_named(text: str) -> str:
+    """LLVM wants the name of a loop to refer to itself, which llvmlite cannot print."""
+    found = re.search(rf'^(!\d+) = !{{ !"{ROLLED}" }}$', text, re.MULTILINE)
+    if found is None:
+        return text
+    name = found.group(1)
+    plain = f'{name} = distinct !{{ {name}, !1000000 }}\n!1000000 = !{{ !"llvm.loop.unroll.disable" }}'
+    return text[: found.start()] + plain + text[found.end() :]
 
 
 def marked(builder: Any, instruction: Any, scope: int) -> Any:

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import target
 
 
@@ -18,12 +19,16 @@ def _compiler_files() -> list[Path]:
     return [f for f in files if f.name in own or b"from llvmlite import ir" in f.read_bytes()]
 
 
-@functools.cache
 def fingerprint() -> str:
-    """Hash of versions, compiler sources, and the CPU's name and features."""
+    """Hash of versions, the front end, compiler sources, and the CPU's name and features."""
+    return _fingerprint(flags.FRONTEND.value)
+
+
+@functools.cache
+def _fingerprint(frontend: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
     python = ".".join(map(str, sys.version_info[:2]))
-    parts = [version("llvmlite"), python, sys.platform, *target.cpu()]
+    parts = [version("numba") if frontend == "numba" else "", version("llvmlite"), python, sys.platform, *target.cpu()]
     digest.update("\0".join(parts).encode())
     for file in _compiler_files():
         digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
