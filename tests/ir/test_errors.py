@@ -15,6 +15,7 @@ from tests.ir.test_ops import check_types, first_dtype
 
 POINTWISE = [op for op in all_ops() if op.kind is Kind.POINTWISE]
 F, I = "float32", "int32"
+ATTENTION = {"scale": 1.0, "causal": False, "window": 0, "rate": 0.0}
 POOL = {"window": (2,), "strides": (1,), "padding": ((0, 0),)}
 CONV = {"strides": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
 
@@ -53,7 +54,14 @@ BAD: list[tuple[str, list[tuple[tuple[int, ...], str]], dict[str, Any], type[Exc
     ("softmax", [((3,), F)], {"axis": 1}, ValueError, "axis=1"),
     ("sparse_softmax_crossentropy", [((2, 3), F), ((3,), I)], {}, ValueError, "labels"),
     ("layer_norm", [((2, 3), F), ((2,), F), ((3,), F)], {"axis": (1,), "epsilon": 1e-3}, ValueError, r"shape \(3,\)"),
-    ("attention", [((2, 3), F), ((4, 5), F), ((4, 3), F)], {"scale": 1.0, "causal": False}, ValueError, "D"),
+    ("attention", [((1, 2, 4, 3), F), ((1, 5, 3, 3), F), ((1, 5, 3, 2), F)], ATTENTION, ValueError, "G dividing H"),
+    (
+        "attention",
+        [((1, 2, 1, 3), F), ((1, 5, 1, 3), F), ((1, 5, 1, 3), F), ((7,), F)],
+        ATTENTION,
+        ValueError,
+        "mask|broadcast",
+    ),
     ("inv", [((2, 3), F)], {}, ValueError, "square"),
     ("solve", [((2, 2), F), ((3, 1), F)], {}, ValueError, "batch shape"),
     ("fft", [((4,), F)], {"kind": "fft", "axes": (0,)}, TypeError, "complex64"),
