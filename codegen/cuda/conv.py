@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphkeras.codegen.cuda.language import SIZES, divisor
-from graphkeras.codegen.cuda.product import Operand, Place, Problem, launch_product
+from graphkeras.codegen.cuda.product import Operand, Place, Problem
+from graphkeras.codegen.cuda.product_launch import launch_product
 from graphkeras.codegen.cuda.source import Source, decompose
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View, contiguous_strides
@@ -55,10 +56,12 @@ class Patches:
     back: bool
     along_depth: bool
 
-    def width(self, free: int, depth: int) -> int:
-        whole = self.view.shape[-1]
-        aligned = self.channels % 4 == 0 and whole % 4 == 0 and self.view.offset % 4 == 0
-        return 4 if aligned and min(16, 4 * SIZES[self.view.dtype]) <= self.view.buffer.align else 1
+    def width(self, free: int, depth: int, most: int = 4) -> int:
+        for n in (most, 4):
+            aligned = all(s % n == 0 for s in (self.channels, self.view.shape[-1], self.view.offset))
+            if aligned and min(16, n * SIZES[self.view.dtype]) <= self.view.buffer.align:
+                return n
+        return 1
 
     def declare(self, source: Source) -> Place:
         g = self.geometry

@@ -271,6 +271,9 @@ def _tensor() -> Iterator[Intrinsic]:
     yield Intrinsic("copy_async", text, (), ("shared", "int64"), effects=True)
     text = "cp.async.cg.shared.global [$0], [$1], 16, $2;"  # the bytes after the first `$2` become zero
     yield Intrinsic("copy_async_part", text, (), ("shared", "int64", "int32"), effects=True)
+    for n in (8, 4):
+        text = f"cp.async.ca.shared.global [$0], [$1], {n}, $2;"
+        yield Intrinsic(f"copy_async{n}_part", text, (), ("shared", "int64", "int32"), effects=True)
     yield Intrinsic("async_commit", "cp.async.commit_group;", effects=True)
     for k in range(8):
         yield Intrinsic(f"async_wait{k}", f"cp.async.wait_group {k};", effects=True)

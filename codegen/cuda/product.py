@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from graphkeras.codegen.cuda.body import CudaBody
+from graphkeras.codegen.cuda.body import CudaBody, Element
 from graphkeras.codegen.cuda.language import SIZES, divisor, register_type
 from graphkeras.codegen.cuda.source import Source, decompose
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
-from graphkeras.codegen.lower import Lowering, LoweringError, lowers
+from graphkeras.codegen.lower import Lowering, LoweringError
 from graphkeras.codegen.views import mergeable
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
@@ -47,12 +47,14 @@ class Operand:
         """Whether neighbours in memory are neighbours along k."""
         return self.depth == 1 and self.free != 1
 
-    def width(self, free: int, depth: int) -> int:
-        """Elements of one access: 4 where they stand side by side and all groups of four are aligned."""
+    def width(self, free: int, depth: int, most: int = 4) -> int:
+        """Elements of one access: `most` or 4 where they stand side by side and all such groups are aligned, or 1."""
         fast, other, extent = (1, self.free, depth) if self.along_depth else (self.free, self.depth, free)
-        aligned = all(s % 4 == 0 for s in (other, self.batch, self.view.offset)) and extent % 4 == 0
-        room = min(16, 4 * SIZES[self.view.dtype]) <= self.view.buffer.align
-        return 4 if fast == 1 and aligned and room else 1
+        for n in (most, 4):
+            aligned = all(s % n == 0 for s in (other, self.batch, self.view.offset, extent))
+            if fast == 1 and aligned and min(16, n * SIZES[self.view.dtype]) <= self.view.buffer.align:
+                return n
+        return 1
 
     def declare(self, source: Source) -> Place:
         """Print nothing, take arguments; returns how elements are found."""
@@ -82,7 +84,7 @@ class Matrix(Protocol):
     @property
     def along_depth(self) -> bool: ...
 
-    def width(self, free: int, depth: int) -> int: ...
+    def width(self, free: int, depth: int, most: int = 4) -> int: ...
 
     def declare(self, source: Source) -> Place: ...
 
@@ -132,24 +134,6 @@ def tile_for(p: Problem) -> Tile:
     return next((t for t in TILES if t.blocks(p) >= BUSY), TILES[-1])
 
 
-@lowers("dot_general", target="cuda")
-def lower_dot_general(ctx: Lowering, group: Group) -> None:
-    launch_product(ctx, group, problem_of(ctx, group.anchor))
-
-
-def launch_product(ctx: Lowering, group: Group, p: Problem) -> None:
-    """One kernel, or two where k is cut into parts."""
-    tile = tile_for(p)
-    blocks = tile.blocks(p)
-    parts = max(1, min(2 * BUSY // max(blocks, 1), p.k // PART)) if blocks < BUSY else 1
-    if parts == 1:
-        ctx.launch(ProductKernel(p, tile, group).whole())
-        return
-    partial = ctx.new((parts, p.batches * p.m * p.n), p.dtype, "partial sums")
-    ctx.launch(ProductKernel(p, tile, group, parts).partial(partial))
-    ctx.launch(sum_kernel(group, p, partial))
-
-
 def problem_of(ctx: Lowering, node: Node) -> Problem:
     """The canonical form; operands that cannot be walked that way are copied."""
     if node.dtype.startswith("complex"):
@@ -181,48 +165,121 @@ def _operand(ctx: Lowering, view: View, batch: list[int], free: list[int], depth
     return Operand(view, *(s or 0 for s in steps))
 
 
-class ProductKernel:
-    """One kernel being written."""
+class Shape(Protocol):
+    """What a kernel asks of its tile."""
 
-    def __init__(self, p: Problem, tile: Tile, group: Group, parts: int = 1) -> None:
-        self.p, self.tile, self.group, self.parts = p, tile, group, parts
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def columns(self) -> int: ...
+
+    @property
+    def threads(self) -> int: ...
+
+    def blocks(self, p: Problem) -> int: ...
+
+
+class ProductWriter:
+    """What all kernels of products share: arguments, the block's place, the epilogue."""
+
+    depth = DEPTH  # of a step
+
+    def __init__(self, p: Problem, tile: Shape, group: Group, parts: int, how: str) -> None:
+        self.p, self.group, self.parts, self.shape = p, group, parts, tile
         self.lead = p.a.view.dtype
-        what = f"product, tiles of {tile.rows} x {tile.columns}" + (", in parts" if parts > 1 else "")
+        what = f"product{how}, tiles of {tile.rows} x {tile.columns}" + (", in parts" if parts > 1 else "")
         self.source = Source(what, group.nodes, tile.threads)
         self.w = self.source.w
         self.size = SIZES[p.dtype]
 
-    # -- the two forms -----------------------------------------------------------------------------
-    def whole(self) -> Kernel:
-        """Finished results, through the epilogue."""
+    def epilogue(self) -> tuple[CudaBody, Element]:
+        """The fused part, as a function of one result."""
         body = self.group.epilogue
         assert isinstance(body, CudaBody)
-        self._arguments()
         body.begin(self.w, len(self.source.args))
         self.source.args += body.args
         self.source.reads += body.reads
         self.source.writes += body.writes
-        inner = len(body.groups) - 1
-        width = body.width(inner, [math.prod(body.space[a] for a in axes) for axes in body.groups], False)
-        if self.p.interleaved and self.p.n % 4:
-            width = 1
-        element = body.element(self.source.functions, "element", None, [self.group.anchor], list(body.stored_nodes))
+        stored = list(body.stored_nodes)
+        return body, body.element(self.source.functions, "element", None, [self.group.anchor], stored)
+
+    def width(self, body: CudaBody, most: int) -> int:
+        """Neighbouring results of one row that the epilogue can take at a time."""
+        extents = [math.prod(body.space[a] for a in axes) for axes in body.groups]
+        width = min(most, body.width(len(extents) - 1, extents, False))
+        while self.p.n % width:
+            width //= 2
+        return width
+
+    def emit(self, body: CudaBody, element: Element, values: Sequence[str], first: int = 0) -> None:
+        """Neighbours from `column` + first on of `row`, through the epilogue."""
+        w, index = self.w, self._index(first, len(body.groups))
+        inner, count = len(body.groups) - 1, len(values)
+        loaded = {n: body.load_neighbours(w, n, index, inner, count) for n in body.loads_of(element)}
+        loaded[self.group.anchor] = list(values)
+        results = []
+        for q in range(count):
+            results.append(w.name("e"))
+            w.line(f"{results[-1]} = {element.call({n: v[q] for n, v in loaded.items()})}")
+        for position, node in enumerate(element.results):
+            body.store_neighbours(w, node, [f"{r}[{position}]" for r in results], index, inner)
+
+    def _index(self, offset: int, groups: int) -> list[str]:
+        """Names of a result's index, with as many parts as the epilogue sees."""
+        column = f"column + {offset}" if offset else "column"
+        if self.p.interleaved:
+            channel = f"batch * {self.n} + {column}"
+            return ["row", f"({channel})"] if groups == 2 else [f"(row * {self.batches} * {self.n} + {channel})"]
+        if groups == 3:
+            return ["batch", "row", f"({column})"]
+        return [f"((batch * {self.m} + row) * {self.n} + {column})"]
+
+    def _kernel(self, name: str, traffic: float) -> Kernel:
+        p, tile = self.p, self.shape
+        moved = p.batches * (p.m * p.k + p.k * p.n) * SIZES[self.lead] + traffic
+        flops = 2.0 * p.batches * p.m * p.n * p.k
+        return self.source.kernel(name, tile.blocks(p) * self.parts, flops=flops, nbytes=float(moved))
+
+    # -- arguments ---------------------------------------------------------------------------------
+    def _arguments(self) -> None:
+        p, source, w = self.p, self.source, self.w
+        self.m, self.n, self.k = source.word(p.m), source.word(p.n), source.word(p.k)
+        self.batches = source.word(p.batches)
+        across, down = -(-p.n // self.shape.columns), -(-p.m // self.shape.rows)
+        chunk = -(-p.k // (self.parts * self.depth)) * self.depth
+        names = [source.word(v) for v in (across, divisor(across), down, divisor(down), p.batches, divisor(p.batches))]
+        self.chunk = source.word(chunk)
+        self.pointers, self.places = {}, {}
+        for name, operand in (("a", p.a), ("b", p.b)):
+            self.pointers[name] = source.source(operand.view)
+            self.places[name] = operand.declare(source)
+        parts = ["part", "batch", "down", "across"]
+        decompose(w, "block_index()", ["", names[4], names[2], names[0]], ["", names[5], names[3], names[1]], parts)
+        w.line(f"row0 = down * {self.shape.rows}")
+        w.line(f"column0 = across * {self.shape.columns}")
+        w.line(f"first = part * {self.chunk}")
+        w.line(f"last = min(first + {self.chunk}, {self.k})")
+
+
+class ProductKernel(ProductWriter):
+    """One kernel being written."""
+
+    def __init__(self, p: Problem, tile: Tile, group: Group, parts: int = 1) -> None:
+        super().__init__(p, tile, group, parts, "")
+        self.tile = tile
+
+    # -- the two forms -----------------------------------------------------------------------------
+    def whole(self) -> Kernel:
+        """Finished results, through the epilogue."""
+        self._arguments()
+        body, element = self.epilogue()
+        width = self.width(body, 4)
         self._walk()
-        w = self.w
-        with self._results(min(width, 4)) as columns:
+        with self._results(width) as columns:
             for first in columns:
-                index = self._index(first, len(body.groups))
-                count = min(width, 4)
-                with w.maybe_block(f"if column + {first} < {self.n}" if count < 4 else None):
-                    at = [f"total[at + {first + q}]" for q in range(count)]
-                    loaded = {n: body.load_neighbours(w, n, index, inner, count) for n in body.loads_of(element)}
-                    loaded[self.group.anchor] = at
-                    results = []
-                    for q in range(count):
-                        results.append(w.name("e"))
-                        w.line(f"{results[-1]} = {element.call({n: v[q] for n, v in loaded.items()})}")
-                    for position, node in enumerate(element.results):
-                        body.store_neighbours(w, node, [f"{r}[{position}]" for r in results], index, inner)
+                with self.w.maybe_block(f"if column + {first} < {self.n}" if width < 4 else None):
+                    self.emit(body, element, [f"total[at + {first + q}]" for q in range(width)], first)
         return self._kernel("product", body.traffic)
 
     def partial(self, target: View) -> Kernel:
@@ -237,42 +294,6 @@ class ProductKernel:
                 with w.block(f"if column + {q} < {self.n}"):
                     w.line(f"store_{self.p.dtype}({place}, to + {q}, total[at + {q}])")
         return self._kernel("partial_product", 0.0)
-
-    def _index(self, offset: int, groups: int) -> list[str]:
-        """Names of a result's index, with as many parts as the epilogue sees."""
-        column = f"column + {offset}" if offset else "column"
-        if self.p.interleaved:
-            channel = f"batch * {self.n} + {column}"
-            return ["row", f"({channel})"] if groups == 2 else [f"(row * {self.batches} * {self.n} + {channel})"]
-        if groups == 3:
-            return ["batch", "row", f"({column})"]
-        return [f"((batch * {self.m} + row) * {self.n} + {column})"]
-
-    def _kernel(self, name: str, traffic: float) -> Kernel:
-        p, tile = self.p, self.tile
-        moved = p.batches * (p.m * p.k + p.k * p.n) * SIZES[self.lead] + traffic
-        flops = 2.0 * p.batches * p.m * p.n * p.k
-        return self.source.kernel(name, tile.blocks(p) * self.parts, flops=flops, nbytes=float(moved))
-
-    # -- arguments ---------------------------------------------------------------------------------
-    def _arguments(self) -> None:
-        p, source, w = self.p, self.source, self.w
-        self.m, self.n, self.k = source.word(p.m), source.word(p.n), source.word(p.k)
-        self.batches = source.word(p.batches)
-        across, down = -(-p.n // self.tile.columns), -(-p.m // self.tile.rows)
-        chunk = -(-p.k // (self.parts * DEPTH)) * DEPTH
-        names = [source.word(v) for v in (across, divisor(across), down, divisor(down), p.batches, divisor(p.batches))]
-        self.chunk = source.word(chunk)
-        self.pointers, self.places = {}, {}
-        for name, operand in (("a", p.a), ("b", p.b)):
-            self.pointers[name] = source.source(operand.view)
-            self.places[name] = operand.declare(source)
-        parts = ["part", "batch", "down", "across"]
-        decompose(w, "block_index()", ["", names[4], names[2], names[0]], ["", names[5], names[3], names[1]], parts)
-        w.line(f"row0 = down * {self.tile.rows}")
-        w.line(f"column0 = across * {self.tile.columns}")
-        w.line(f"first = part * {self.chunk}")
-        w.line(f"last = min(first + {self.chunk}, {self.k})")
 
     # -- the walk along k --------------------------------------------------------------------------
     def _walk(self) -> None:

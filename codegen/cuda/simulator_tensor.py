@@ -21,6 +21,8 @@ def twins(m: Machine) -> dict[str, Any]:
     names: dict[str, Any] = {
         "copy_async": lambda s, p: _copy(m, s, p, 16),
         "copy_async_part": lambda s, p, n: _copy(m, s, p, n),
+        "copy_async8_part": lambda s, p, n: _copy(m, s, p, n, 8),
+        "copy_async4_part": lambda s, p, n: _copy(m, s, p, n, 4),
         "async_commit": lambda: _commit(m),
         "matrix4": lambda s: matrix4(m, s, False),
         "matrix4_transposed": lambda s: matrix4(m, s, True),
@@ -37,18 +39,18 @@ def twins(m: Machine) -> dict[str, Any]:
 
 
 # -- asynchronous copies: they land when they are waited for ----------------------------------------------
-def _copy(m: Machine, s: Any, p: Any, count: Any) -> None:
+def _copy(m: Machine, s: Any, p: Any, count: Any, size: int = 16) -> None:
     source, n = m.vec(p, np.int64)[m.mask], m.vec(count, np.int64)[m.mask]
     target = m.vec(s, np.int64)
     reading = n > 0
-    if (source % 16).any() or (target[m.mask] % 16).any():
-        m.problem("misaligned", "an asynchronous copy of 16 bytes at an address that is no multiple of it")
+    if (source % size).any() or (target[m.mask] % size).any():
+        m.problem("misaligned", f"an asynchronous copy of {size} bytes at an address that is no multiple of it")
         return
     if not m.memory.inside(source[reading], 1):
         m.problem("wild address", "an asynchronous copy from outside of every allocation")
         return
-    values = np.zeros((len(source), 16), np.uint8)
-    for k in range(16):
+    values = np.zeros((len(source), size), np.uint8)
+    for k in range(size):
         take = n > k
         values[take, k] = m.memory.data[source[take] - BASE + k]
     m.pending.append((m.mask.copy(), target.copy(), values, m.line()))
@@ -71,12 +73,13 @@ def _waiter(m: Machine, left: int) -> Callable[[], None]:
 
 
 def store_rows(m: Machine, target: np.ndarray, values: np.ndarray) -> None:
-    """16 bytes of each running thread to shared memory."""
+    """A few bytes (a row of `values`) of each running thread to shared memory."""
     from graphkeras.codegen.cuda.simulator_ops import shared_places
 
-    at = shared_places(m, target, 4, 4, True)
+    words = values.shape[1] // 4
+    at = shared_places(m, target, 4, words, True)
     if at.size:
-        m.shared.flat.reshape(-1, 4)[at[:, None] + np.arange(4)] = values.reshape(-1, 4, 4)
+        m.shared.flat.reshape(-1, 4)[at[:, None] + np.arange(words)] = values.reshape(-1, words, 4)
 
 
 # -- tensor cores -----------------------------------------------------------------------------------------

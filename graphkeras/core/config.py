@@ -152,6 +152,31 @@ def disable_flash_attention() -> None:
     set_global_attribute("flash_attention", False)
 
 
+def is_tensor_float_32_enabled() -> bool:
+    """Whether float32 products on GPUs may round their operands to tf32."""
+    from graphkeras.codegen import flags
+
+    return flags.TF32.value
+
+
+def enable_tensor_float_32(enabled: bool = True) -> None:
+    """Let tensor cores of GPUs compute float32 products and convolutions, with operands rounded to 10 bits of fraction.
+
+    Off by default: float32 then means float32. It counts for what is compiled from here on, and changes nothing on the
+    CPU. The environment's form is GRAPHKERAS_TF32=1; the same switch in TensorFlow is
+    `tf.config.experimental.enable_tensor_float_32_execution`.
+
+    >>> import graphkeras
+    >>> graphkeras.config.enable_tensor_float_32()
+    >>> graphkeras.config.is_tensor_float_32_enabled()
+    True
+    >>> graphkeras.config.enable_tensor_float_32(False)
+    """
+    from graphkeras.codegen import flags
+
+    flags.TF32.set(int(enabled))
+
+
 def is_nnx_enabled() -> bool:
     """Always False: NNX belongs to another backend."""
     return False
