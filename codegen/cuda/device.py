@@ -76,6 +76,7 @@ class Device:
         self.dead_graphs: list[Any] = []
         self.arena, self.arena_nbytes = 0, 0
         self._pool: dict[int, list[int]] = {}
+        self.host_pool: dict[int, list[np.ndarray]] = {}  # page-locked buffers that programs gave back
 
     def __repr__(self) -> str:
         return f"<{self.driver.name}, sm_{self.driver.arch[0]}{self.driver.arch[1]}>"
@@ -106,6 +107,13 @@ class Device:
         """Hand memory back; it is kept for the next who wants as much."""
         size = max(GRAIN, -(-nbytes // GRAIN) * GRAIN)
         self._pool.setdefault(size, []).append(address)
+
+    def host_buffer(self, nbytes: int) -> np.ndarray:
+        """Page-locked host memory, from the pool where there is some: it is dear to make."""
+        if self.host_pool.get(nbytes):
+            self.driver.synchronize(self.copy_stream)  # a copy out of it may still be under way
+            return self.host_pool[nbytes].pop()
+        return self.driver.host_buffer(nbytes)
 
     def trim(self) -> None:
         """Release what nobody uses to the driver."""

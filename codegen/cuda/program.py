@@ -206,7 +206,7 @@ class CudaProgram:
         if k not in self._slots:
             self.device.driver.synchronize(self.device.stream)  # memory that others gave back may still be read
             addresses = [self.device.take(nbytes, f"input or output {k} of {self.name}") for _ in range(count)]
-            staging = [self.device.driver.host_buffer(max(nbytes, 1)) for _ in range(count if count > 1 else 0)]
+            staging = [self.device.host_buffer(max(nbytes, 1)) for _ in range(count if count > 1 else 0)]
             self._slots[k] = _Slot(nbytes, addresses, staging)
         return self._slots[k]
 
@@ -432,4 +432,7 @@ def _release(device: Any, constants: dict[Buffer, int], slots: dict[int, _Slot],
     device.dead += [(address, buffer.nbytes) for buffer, address in constants.items()]
     device.dead += [(address, slot.nbytes) for slot in slots.values() for address in slot.addresses]
     device.dead += [(tables, nbytes) for _, tables, nbytes in graphs.values() if tables]
+    for slot in slots.values():
+        for buffer in slot.staging:
+            device.host_pool.setdefault(buffer.nbytes, []).append(buffer)
     device.dead_graphs += [graph for graph, _, _ in graphs.values() if graph is not None]

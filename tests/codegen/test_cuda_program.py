@@ -169,6 +169,7 @@ def test_dead_arrays_and_programs_give_their_memory_back(device: Device) -> None
         program.run(2)
         del program, arrays, outputs
         gc.collect()
+    assert all(len(buffers) <= 4 for buffers in device.host_pool.values())  # and so do page-locked buffers
     device.trim()
     assert free - device.driver.memory()[0] == device.arena_nbytes
 
