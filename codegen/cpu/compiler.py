@@ -67,6 +67,7 @@ def warm_up() -> None:
 def _translated(source: str, function: str, symbol: str) -> str:
     """LLVM IR of `function` as the C function `symbol`."""
     warm_up()
+    from graphkeras.codegen.cpu.dialect import with_loops_named
     from graphkeras.codegen.cpu.translate import translate, with_fast_math
 
     space: dict[str, Any] = {"__name__": symbol}
@@ -76,7 +77,7 @@ def _translated(source: str, function: str, symbol: str) -> str:
         return _numba_front().lower(source, function, symbol, fast)
     module = translate(source, symbol, space, function)
     with_fast_math(module, fast)
-    return str(module)
+    return with_loops_named(str(module))
 
 
 def _numba_front() -> Any:

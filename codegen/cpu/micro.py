@@ -22,7 +22,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphkeras.codegen.cpu.dialect import get_or_insert_function, intrinsic, marked, types
+from graphkeras.codegen.cpu.dialect import get_or_insert_function, intrinsic, marked, rolled, types
 from graphkeras.codegen.cpu.vectors import vector_width
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -147,7 +147,7 @@ class Printer:
             phi.add_incoming(b.add(phi, stride), end)
         for phi, value in zip(carried, results, strict=True):
             phi.add_incoming(value, end)
-        b.branch(head)
+        rolled(b.branch(head))
         b.position_at_end(after)
         return carried
 
