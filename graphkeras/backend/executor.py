@@ -174,6 +174,15 @@ def flag_target() -> str:
     return TARGET.value
 
 
+def tensor_float_32(enabled: bool | None = None) -> bool:
+    """Whether GPUs may round float32 products to tf32; set first where `enabled` is given."""
+    from graphkeras.codegen.flags import TF32
+
+    if enabled is not None:
+        TF32.set(int(enabled))
+    return TF32.value
+
+
 def target() -> str:
     """Where graphs run: "cpu", "interpret", or a device such as "cuda:0"."""
     return placement.chosen()[0]

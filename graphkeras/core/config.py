@@ -154,9 +154,9 @@ def disable_flash_attention() -> None:
 
 def is_tensor_float_32_enabled() -> bool:
     """Whether float32 products on GPUs may round their operands to tf32."""
-    from graphkeras.codegen import flags
+    from graphkeras.backend import executor
 
-    return flags.TF32.value
+    return executor.tensor_float_32()
 
 
 def enable_tensor_float_32(enabled: bool = True) -> None:
@@ -172,9 +172,9 @@ def enable_tensor_float_32(enabled: bool = True) -> None:
     True
     >>> graphkeras.config.enable_tensor_float_32(False)
     """
-    from graphkeras.codegen import flags
+    from graphkeras.backend import executor
 
-    flags.TF32.set(int(enabled))
+    executor.tensor_float_32(enabled)
 
 
 def is_nnx_enabled() -> bool:
