@@ -22,6 +22,8 @@ def column_kernel(levels: Levels, cut: Cut) -> Kernel:
     with w.block("def kernel(args, lo, hi)"):
         nest.declare(w)
         nest.body.begin(w, len(nest.args))
+        if inner is not None:  # never printed as a number: only the loop over the rows is worth unrolling
+            w.line(f"columns = int_arg(args, {inner})")
         if nest.reduced:
             cut.declare(w, word, accumulators)
         else:
@@ -43,7 +45,7 @@ def _columns(w: Writer, levels: Levels, cut: Cut, accumulators: Sequence[Accumul
     column = f"i{inner}" if inner is not None else "0"
     for name, *_ in accumulators:
         w.line(f"{name} = shift(m{name}, item * step)" if nest.reduced else f"{name} = m{name}")
-    with nested(w, nest, flat):
+    with nested(w, nest, flat, {g: "columns" for g in flat}):
         for k in range(len(nest.group.reduces)):
             for name, (identity, _) in zip(names_of(accumulators, k), nest.fields(k), strict=True):
                 w.line(f"{name}[{column}] = {identity}")
@@ -54,8 +56,8 @@ def _columns(w: Writer, levels: Levels, cut: Cut, accumulators: Sequence[Accumul
     with w.block("if joined == 0"):
         _rows(w, levels, nest, accumulators, column, flat, cut.ranges)
     with w.block("else"), w.block("for part in range(joined)"):
-        w.line(f"chunk = (whole * joined + part) * {f'n{inner}' if flat else '1'}")
-        with nested(w, nest, flat):
+        w.line(f"chunk = (whole * joined + part) * {'columns' if flat else '1'}")
+        with nested(w, nest, flat, {g: "columns" for g in flat}):
             for k in range(len(nest.group.reduces)):
                 old = [f"{n}[{column}]" for n in names_of(accumulators, k)]
                 cut.merge(w, k, accumulators, old, f"chunk + {column}")
@@ -92,7 +94,7 @@ def _rows(
 def _results(
     w: Writer, levels: Levels, nest: Nest, accumulators: Sequence[Accumulator], column: str, flat: list[int]
 ) -> None:
-    with nested(w, nest, flat):
+    with nested(w, nest, flat, {g: "columns" for g in flat}):
         values = {
             r: nest.finish(w, k, [f"{name}[{column}]" for name in names_of(accumulators, k)])
             for k, r in enumerate(nest.group.reduces)
