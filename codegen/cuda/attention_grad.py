@@ -70,10 +70,24 @@ class _Backward(Tiled):
         for name in ("high", "share", "delta"):
             self.w.line(f"{name} = local_array({count}, float32)")
 
+    def masked(self, query: str, key: str) -> None:
+        """Masks on all scores, and the choice of dropout. query, key: in terms of i and j.
+
+        Loops over scores do little each: only what is small is unrolled, and so stays in registers.
+        """
+        w, tiles = self.w, self.tiles
+        if self.work.key is not None:
+            self.draw(f"({query})", key)
+        with w.block(f"for i in range({tiles.each})"), w.block(f"for j in range({tiles.across})"):
+            w.line(f"t_q = {query}")
+            w.line(f"t_k = {key}")
+            self.mask(f"score[i * {tiles.across} + j]")
+            w.line(f"score[i * {tiles.across} + j] = x")
+
     def weight(self, z: str, query: str) -> None:
         """Print p, the weight, and g, the gradient by the score; z: their place, query: that of the query's values."""
         w = self.w
-        self.mask(f"score[{z}]")
+        w.line(f"x = score[{z}]")
         w.line(f"p = weight(x - high[{query}]) * share[{query}]")
         w.line(f"g = grad[{z}]")
         if self.work.key is not None:
@@ -81,7 +95,7 @@ class _Backward(Tiled):
             w.line("g = g * keep")
         w.line(f"g = p * (g - delta[{query}])")
         if self.work.hides:
-            w.line("g = select(seen, g, float32(0.0))")
+            w.line(f"g = select(x == float32({HIDDEN!r}), float32(0.0), g)")
         if self.work.key is not None:
             w.line("p = p * keep")
 
@@ -110,14 +124,10 @@ class _ByQuery(_Backward):
             w.line("sync_threads()")
             self.product("score", "sq", "sk", work.depth)
             self.product("grad", "sg", "sv", work.width)
-            if work.key is not None:
-                self.draw(f"(first + ty * {tiles.each} + i)", "k0 + tx + 16 * j")
-            with w.block(f"for i in range({tiles.each})"):
-                w.line(f"t_q = first + ty * {tiles.each} + i")
-                with w.block(f"for j in range({tiles.across})"):
-                    w.line("t_k = k0 + tx + 16 * j")
-                    self.weight(f"i * {tiles.across} + j", "i")
-                    self.store_weight("g")
+            self.masked(f"first + ty * {tiles.each} + i", "k0 + tx + 16 * j")
+            with w.block(f"for i in range({tiles.each})"), w.block(f"for j in range({tiles.across})"):
+                self.weight(f"i * {tiles.across} + j", "i")
+                self.store_weight("g")
             w.line("sync_warp()")
             self.add("acc", "sp", "sk", work.depth)
         self.store_rows(result, target, "acc", self.heads, self.queries, "scale")
@@ -185,15 +195,11 @@ class _ByKey(_Backward):
             w.line("sync_threads()")
             self.product("score", "sk", "sq", work.depth)
             self.product("grad", "sv", "sg", work.width)
-            if work.key is not None:
-                self.draw("(q0 + tx + 16 * j)", f"first + ty * {tiles.each} + i")
-            with w.block(f"for i in range({tiles.each})"):
-                w.line(f"t_k = first + ty * {tiles.each} + i")
-                with w.block(f"for j in range({tiles.across})"):
-                    w.line("t_q = q0 + tx + 16 * j")
-                    self.weight(f"i * {tiles.across} + j", "j")
-                    w.line(f"grad[i * {tiles.across} + j] = g")
-                    self.store_weight("p")
+            self.masked("q0 + tx + 16 * j", f"first + ty * {tiles.each} + i")
+            with w.block(f"for i in range({tiles.each})"), w.block(f"for j in range({tiles.across})"):
+                self.weight(f"i * {tiles.across} + j", "j")
+                w.line(f"grad[i * {tiles.across} + j] = g")
+                self.store_weight("p")
             w.line("sync_warp()")
             self.add("acc_v", "sp", "sg", work.width)
             w.line("sync_warp()")

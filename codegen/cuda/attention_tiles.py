@@ -251,23 +251,27 @@ class Tiled:
             self.w.line(f"{out}[z] = float32(0.0)")
 
     def add(self, out: str, weights: str, values: str, size: int) -> None:
-        """out += weights (rows x columns, in shared memory) times the rows of `values`."""
+        """out += weights (rows x columns, in shared memory) times the rows of `values`.
+
+        Spelled out but for the rows of a thread: compilers unroll short loops only.
+        """
         w, each, columns, step = self.w, self.tiles.each, Columns.of(size), row_step(size)
-        w.line(f"{out}_w = local_array({4 * each}, float32)")
+        n = str(columns.width) if columns.width > 1 else ""
+        cells = [(g, r) for g in range(columns.groups) for r in range(columns.width)]
         with w.block(f"for s0 in range(0, {self.tiles.columns}, 4)"):
+            for c in range(4):
+                for g in range(columns.groups):
+                    at = f"(s0 + {c}) * {step} + {LANES * columns.width * g} + tx * {columns.width}"
+                    w.line(f"{out}_v{c}_{g} = shared_load{n}_float32({values}, {at})")
             with w.block(f"for i in range({each})"):
                 w.line(f"{out}_x = shared_load4_float32({weights}, (ty * {each} + i) * {self.weight_step} + s0)")
-                for c in range(4):
-                    w.line(f"{out}_w[4 * i + {c}] = {out}_x[{c}]")
-            with w.block("for c in range(4)"), w.block(f"for g in range({columns.groups})"):
-                n = str(columns.width) if columns.width > 1 else ""
-                at = f"(s0 + c) * {step} + {LANES * columns.width} * g + tx * {columns.width}"
-                w.line(f"{out}_v = shared_load{n}_float32({values}, {at})")
-                with w.block(f"for i in range({each})"):
-                    for r in range(columns.width):
-                        place = f"{out}[i * {columns.count} + g * {columns.width} + {r}]"
-                        value = f"{out}_v[{r}]" if n else f"{out}_v"
-                        w.line(f"{place} = fma({out}_w[4 * i + c], {value}, {place})")
+                for g, r in cells:
+                    place = f"{out}[i * {columns.count} + {g * columns.width + r}]"
+                    value = place
+                    for c in range(4):
+                        v = f"{out}_v{c}_{g}" + (f"[{r}]" if n else "")
+                        value = f"fma({out}_x[{c}], {v}, {value})"
+                    w.line(f"{place} = {value}")
 
     @property
     def weight_step(self) -> int:

@@ -117,3 +117,10 @@ def test_kernels_stay_in_registers(arch: tuple[int, int], sizes, attrs) -> None:
     for kernel in kernels(attention(sizes, attrs, grad=True)):
         (cubin,) = compiler.load([kernel.source], arch)
         assert cubin.spilled == 0 and cubin.local == 0, kernel.source
+
+
+def test_other_lengths_and_batches_compile_nothing() -> None:
+    for attrs in ({"causal": True}, {"rate": 0.2}):
+        first = kernels(attention((2, 100, 2, 16, 130, 2, 16), attrs, grad=True))
+        other = kernels(attention((5, 333, 4, 16, 90, 4, 16), attrs, grad=True))
+        assert [k.source for k in first] == [k.source for k in other]

@@ -119,3 +119,8 @@ def test_tensor_kernels_stay_in_registers(arch: tuple[int, int]) -> None:
             (cubin,) = compiler.load([kernel.source], arch)
             assert cubin.spilled == 0 and cubin.local == 0, kernel.source
             assert cubin.registers <= 128
+
+
+def test_other_sizes_compile_nothing() -> None:
+    first, other = (kernels(product(m, 512, 256, "bfloat16", "b")) for m in (8192, 16384))
+    assert [k.source for k in first] == [k.source for k in other]
