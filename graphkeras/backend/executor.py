@@ -219,7 +219,7 @@ def compile(graph: Graph, donate: Mapping[int, int] | None = None, interpret: bo
     """
     aliases = dict(donate or {})
     where = "interpret" if interpret else target()
-    key = (where, structure(graph), tuple(sorted(aliases.items())))
+    key = (where, *_settings(), structure(graph), tuple(sorted(aliases.items())))
     return cache.get(key, lambda: _make(graph, aliases, where))
 
 
@@ -264,6 +264,13 @@ def structure(graph: Graph) -> Any:
         rows.append((node.op, tuple(position[i] for i in node.inputs), attrs, node.type))
     ends = tuple(position[n] for n in graph.inputs), tuple(position[n] for n in graph.outputs)
     return tuple(rows), ends
+
+
+def _settings() -> tuple[Any, ...]:
+    """What programs depend on besides their graph: set differently, another one is compiled."""
+    from graphkeras.codegen import flags
+
+    return flags.TF32.value, flags.FRONTEND.value, flags.PASSES.value
 
 
 def _key(value: Any) -> Any:

@@ -77,3 +77,18 @@ def test_what_numba_refuses_is_said_with_the_source() -> None:
     source = "from graphkeras.codegen.cpu.support import *\n\n\ndef kernel(args, lo, hi):\n    y = fabs(args)\n"
     with flags.FRONTEND("numba"), pytest.raises(compiler.CompileError, match=r"does not compile(.|\n)*y = fabs"):
         compiler.compile_object(source)
+
+
+def test_settings_that_change_programs_are_part_of_their_key() -> None:
+    from graphkeras.backend import executor
+    from graphkeras.ir.graph import Builder, Graph
+    from graphkeras.ir.types import TensorType
+
+    b = Builder()
+    x = b.input(TensorType((5, 3), "float32"), "x")
+    graph = Graph([x], [b.exp(b.neg(x))], "settings")
+    plain = executor.compile(graph)
+    with flags.PASSES("-fuse"):
+        other = executor.compile(graph)
+        assert other is not plain and executor.compile(graph) is other
+    assert executor.compile(graph) is plain
