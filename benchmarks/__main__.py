@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def cases(suite: str) -> list[str]:
     """The names that a suite takes."""
-    if suite in ("models", "compile", "memory", "ablate"):
+    if suite in ("models", "memory", "ablate"):
         return list(WORKLOADS)
     return list(importlib.import_module(f"benchmarks.{SUITES[suite][0]}").NAMES)
 

@@ -13,8 +13,9 @@ from benchmarks.contestants import OURS, Contestant
 from benchmarks.models import Effort
 from benchmarks.records import Record, median, notes, record, si, table
 from benchmarks.runner import Runner, WorkerFailed
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import LARGE, WORKLOADS
 
+NAMES = (*WORKLOADS, *LARGE)
 STAGES = ("import", "build", "trace", "optimise", "fuse", "lower", "plan", "kernels", "load")
 COLD, WARM = f"{OURS} cold", f"{OURS} warm"
 
@@ -55,7 +56,7 @@ def text(records: Sequence[Record]) -> str:
 
 def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
     records: list[Record] = []
-    for workload in names or WORKLOADS:
+    for workload in names or NAMES:
         found = measure(workload, effort)
         print(text(found), flush=True)
         records += found

@@ -90,6 +90,29 @@ def resnet(keras: Any, batch: int) -> Workload:
     return Workload(keras.Model(inputs, outputs), *_images(6 * batch, 32, 32, 3), SPARSE, batch)
 
 
+def resnet50(keras: Any, batch: int, size: int = 224) -> Workload:
+    """ResNet-50 for size x size x 3 images: four stages of bottleneck blocks, the stride in their 3 x 3 convolution."""
+    k = keras.layers
+
+    def unit(x: Any, filters: int, size: int, stride: int) -> Any:
+        x = k.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)(x)
+        return k.BatchNormalization()(x)
+
+    inputs = keras.Input((size, size, 3))
+    x = k.MaxPooling2D(3, 2, padding="same")(k.ReLU()(unit(inputs, 64, 7, 2)))
+    for stage, (filters, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            y = k.ReLU()(unit(x, filters, 1, 1))
+            y = k.ReLU()(unit(y, filters, 3, stride))
+            y = unit(y, 4 * filters, 1, 1)
+            shortcut = x if block else unit(x, 4 * filters, 1, stride)
+            x = k.ReLU()(k.Add()([shortcut, y]))
+    outputs = k.Dense(1000, activation="softmax")(k.GlobalAveragePooling2D()(x))
+    x_train, y_train = _images(batch, size, size, 3)
+    return Workload(keras.Model(inputs, outputs), x_train, y_train, SPARSE, batch)
+
+
 def transformer(keras: Any, batch: int, length: int = 200) -> Workload:
     """One Transformer block (2 heads, width 32) over 200 tokens, then a small classifier."""
     k = keras.layers
@@ -113,12 +136,15 @@ WORKLOADS: dict[str, tuple[Callable[[Any, int], Workload], int]] = {
     "tr32": (transformer, 32),
 }
 
+LARGE: dict[str, tuple[Callable[[Any, int], Workload], int]] = {"resnet50": (resnet50, 8)}
+"""Of use where a single step is measured: compiling."""
 
 FAMILIES: dict[str, Callable[..., Workload]] = {
     "mlp": mlp,
     "cnn": cnn,
     "lstm": lstm,
     "resnet": resnet,
+    "resnet50": resnet50,
     "transformer": transformer,
 }
 
@@ -128,5 +154,5 @@ def build(keras: Any, name: str) -> Workload:
     if ":" in name:
         family, _, text = name.partition(":")
         return FAMILIES[family](keras, **{k: int(v) for k, v in (part.split("=") for part in text.split(","))})
-    make, batch = WORKLOADS[name]
+    make, batch = {**WORKLOADS, **LARGE}[name]
     return make(keras, batch)
