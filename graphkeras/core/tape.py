@@ -47,8 +47,13 @@ class EagerTrace(Trace):
         self.known[node] = array
         return node
 
+    def made(self, node: Node) -> None:
+        self._evaluate(node)  # at once, so that an exception comes from the user's line
+
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
-        node: Node = tensor.data  # type: ignore[assignment]
+        return self._evaluate(tensor.data)  # type: ignore[arg-type]
+
+    def _evaluate(self, node: Node) -> Any:
         if node not in self.known:
             for n in sorted(reachable([node], stop=set(self.known)), key=lambda n: n.id):
                 if n not in self.known:

@@ -161,6 +161,9 @@ class Trace:
         """Variables whose value at the end is not the one that was read."""
         return {v: t for v, t in self.values.items() if v not in self.reads or t.data is not self.reads[v]}
 
+    def made(self, node: Node) -> None:
+        """Called for every recorded op that its data can make fail."""
+
     # -- end ---------------------------------------------------------------------------------------
     def finish(self, outputs: Sequence[Any], name: str = "graph") -> Graph:
         """The graph of `outputs`; `reads` and `captures` say what its inputs after the explicit ones are."""
@@ -244,6 +247,7 @@ def _record(trace: Trace, op: str, args: Sequence[Any], attrs: dict[str, Any]) -
     if op in CAN_FAIL:
         with trace.builder.origin(_here(trace)):
             node = trace.builder.emit(op, *nodes, **attrs)
+        trace.made(node)
     else:
         node = trace.builder.emit(op, *nodes, **attrs)
     if isinstance(node.type, tuple):

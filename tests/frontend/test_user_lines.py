@@ -38,6 +38,47 @@ def test_an_index_out_of_range(compiled):
     assert np.array(run(table, ops.array([0, 2]))).tolist() == [[2, 2], [2, 2]]
 
 
+@pytest.mark.parametrize("needed", [True, False], ids=["value needed", "value not needed"])
+def test_an_index_out_of_range_in_an_eager_tape(needed):
+    """The gradient of a lookup needs no value of it; the error comes all the same, and where the lookup is."""
+
+    def slope(table, i):
+        with keras.GradientTape() as tape:
+            tape.watch(table)
+            rows = ops.take(table, i, axis=0)  # here
+            loss = ops.sum(rows * rows if needed else rows * 2)
+        return tape.gradient(loss, table)
+
+    table = ops.ones((3, 2))
+    with pytest.raises(IndexError, match=r"take.* 7\b") as caught:
+        slope(table, ops.array([0, 7]))
+    frames = [(f.filename, f.lineno) for f in traceback.extract_tb(caught.value.__traceback__)]
+    assert (__file__, line_of(slope, "# here")) in frames
+    assert np.array(slope(table, ops.array([0, 2]))).tolist() == [[2, 2], [0, 0], [2, 2]]
+
+
+def test_an_index_out_of_range_in_an_eager_step():
+    class Lookup(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.dense = layers.Embedding(10, 3), layers.Dense(1)
+
+        def call(self, tokens):
+            return self.dense(ops.mean(self.embedding(tokens), axis=1))  # here
+
+    model = Lookup()
+    model.compile("sgd", "mse", run_eagerly=True)
+    good, bad, y = np.zeros((4, 3), "int32"), np.full((4, 3), 99, "int32"), np.ones((4, 1), "float32")
+    model.fit(good, y, verbose=0)
+    before = model.get_weights()
+    with pytest.raises(IndexError, match="99") as caught:
+        model.fit(bad, y, verbose=0)
+    frames = [(f.filename, f.lineno) for f in traceback.extract_tb(caught.value.__traceback__)]
+    assert (__file__, line_of(Lookup.call, "# here")) in frames
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    model.fit(good, y, verbose=0)
+
+
 def test_shapes_that_do_not_fit(compiled):
     def join(x):
         if ops.sum(x) > 3:
