@@ -140,4 +140,4 @@ CACHE: Flag[Path | None] = Flag(
     "Folder of compiled kernels, or off.",
 )
 TF32 = Flag("TF32", False, _boolean, "Whether GPUs may round float32 products to tf32 (10 bits of fraction): faster.")
-CPU = Flag("CPU", "", str, "CPU model to compile for, in LLVM's spelling; default: this machine's.")
+CPU = Flag("CPU", "", str, "CPU to compile for, in LLVM's spelling (also AArch64's); default: this machine's.")

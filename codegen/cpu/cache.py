@@ -172,7 +172,7 @@ class _Worker:
         self._error: Exception | None = None
         self._ready = False
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        environment[flags.FRONTEND.variable] = flags.FRONTEND.value
+        environment |= {flag.variable: flag.value for flag in (flags.FRONTEND, flags.CPU)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "graphkeras.codegen.cpu.compiler", "--worker"],
             stdin=subprocess.PIPE,

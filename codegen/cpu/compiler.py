@@ -91,7 +91,7 @@ def _optimised_module(source: str, function: str, symbol: str) -> Any:
     llvm = target.binding()
     module = llvm.parse_assembly(_translated(source, function, symbol))
     machine = target.target_machine()
-    module.data_layout = str(machine.target_data)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
     for value in (*module.functions, *module.global_variables):
         if value.name != symbol and not value.is_declaration:
             value.linkage = "internal"

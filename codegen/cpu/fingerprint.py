@@ -20,15 +20,16 @@ def _compiler_files() -> list[Path]:
 
 
 def fingerprint() -> str:
-    """Hash of versions, the front end, compiler sources, and the CPU's name and features."""
-    return _fingerprint(flags.FRONTEND.value)
+    """Hash of versions, the front end, compiler sources, and the processor compiled for."""
+    return _fingerprint(flags.FRONTEND.value, target.processor())
 
 
 @functools.cache
-def _fingerprint(frontend: str) -> str:
+def _fingerprint(frontend: str, cpu: target.Processor) -> str:
     digest = hashlib.blake2b(digest_size=16)
     python = ".".join(map(str, sys.version_info[:2]))
-    parts = [version("numba") if frontend == "numba" else "", version("llvmlite"), python, sys.platform, *target.cpu()]
+    numba = version("numba") if frontend == "numba" else ""
+    parts = [numba, version("llvmlite"), python, sys.platform, cpu.triple, cpu.name, cpu.features]
     digest.update("\0".join(parts).encode())
     for file in _compiler_files():
         digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())

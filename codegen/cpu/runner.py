@@ -58,8 +58,12 @@ Loop = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 @functools.cache
 def plan_loop() -> Any:
     """The native function of plan_loop.py: (head, thread, threads)."""
-    source = (Path(__file__).parent / "plan_loop.py").read_text()
-    return Loop(cache.load([source])[0])
+    return Loop(cache.load([plan_loop_source()])[0])
+
+
+def plan_loop_source() -> str:
+    """The native loop as kernel source."""
+    return (Path(__file__).parent / "plan_loop.py").read_text()
 
 
 class _Worker(threading.Thread):

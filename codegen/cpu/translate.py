@@ -31,6 +31,7 @@ from graphkeras.codegen.cpu.dialect import (
     marked,
     types,
 )
+from graphkeras.codegen.cpu.target import processor
 
 ATTEMPTS = 50
 Slot = tuple[Any, Type]  # memory of a name, until LLVM makes registers of it
@@ -100,6 +101,7 @@ class _Translator:
     def __init__(self, tree: ast.FunctionDef, symbol: str, namespace: Mapping[str, Any], choices: _Choices) -> None:
         self.tree, self.namespace, self.choices = tree, namespace, choices
         self.module = ir.Module(symbol)
+        self.module.triple = processor().triple  # intrinsics such as `pause` ask for it
         names = [a.arg for a in tree.args.args]
         self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [I64] * len(names)), symbol)
         self.entry = self.function.append_basic_block("entry")

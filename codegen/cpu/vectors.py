@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,19 +29,18 @@ _MIDDLE = ("x86-64-v3", "haswell", "broadwell", "skylake", "znver1", "znver2", "
 
 def vectors() -> Vectors:
     """The vector unit to generate for: the host's, or that of the CPU named by GRAPHKERAS_CPU."""
-    return _vectors(os.environ.get("GRAPHKERAS_CPU", ""))
+    return _vectors(machine.processor())
 
 
 @cache
-def _vectors(name: str) -> Vectors:
-    llvm = machine.binding()
-    if llvm.get_process_triple().startswith(("aarch64", "arm")):
+def _vectors(wanted: machine.Processor) -> Vectors:
+    if wanted.architecture in ("aarch64", "arm"):
         return NEON
-    if name:
-        if name.startswith(_WIDE):
+    if wanted != machine.host():
+        if wanted.name.startswith(_WIDE):
             return AVX512
-        return AVX2 if name.startswith(_MIDDLE) else SSE
-    features = llvm.get_host_cpu_features()
+        return AVX2 if wanted.name.startswith(_MIDDLE) else SSE
+    features = machine.binding().get_host_cpu_features()
     if features.get("avx512f") and features.get("avx512vl"):
         return AVX512
     return AVX2 if features.get("avx2") and features.get("fma") else SSE
