@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import inspect
 import re
@@ -33,6 +34,14 @@ def to_camel_case(name: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def _init_signature(cls: type) -> inspect.Signature:
     return inspect.signature(cls.__init__)
+
+
+def unrecognized(cls: type, kwargs: dict[str, Any]) -> str:
+    """The message for keyword arguments that neither a class's constructor nor one of its bases takes."""
+    known = {name for base in cls.__mro__ if "__init__" in vars(base) for name in _init_signature(base).parameters}
+    near = [match for name in kwargs for match in difflib.get_close_matches(name, known - {"self"}, 1)]
+    hint = f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"Unrecognized keyword arguments passed to {cls.__name__}: {kwargs}{hint}"
 
 
 def constructor_arguments(cls: type, args: Any, kwargs: Any) -> tuple[dict[str, Any] | None, bool]:

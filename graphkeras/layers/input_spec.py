@@ -98,7 +98,10 @@ def assert_input_compatibility(input_spec: Any, inputs: Any, layer_name: str) ->
         problem = _problem(x, spec)
         if problem:
             label = f" with name '{spec.name}'" if spec.name else ""
-            raise ValueError(f"Input {index}{label} of layer '{layer_name}' is incompatible with the layer: {problem}")
+            raise ValueError(
+                f"Input {index}{label} of layer '{layer_name}' is incompatible with the layer: {problem}. "
+                f"{_fix(x, spec)}"
+            )
 
 
 def _arrange(inputs: Any, specs: list[Any], layer_name: str) -> list[Any]:
@@ -133,6 +136,18 @@ def _problem(x: Any, spec: InputSpec) -> str | None:
     if spec.shape is not None and not _shapes_agree(spec, shape):
         return f"expected shape={spec.shape}, found shape={shape}"
     return None
+
+
+def _fix(x: Any, spec: InputSpec) -> str:
+    """What to do about a problem."""
+    rank = len(x.shape)
+    if spec.ndim == rank + 1 or (spec.min_ndim or 0) == rank + 1:
+        return "An axis is missing: often that of the batch (`x[None]`) or that of the channels (`x[..., None]`)."
+    if (spec.ndim is not None and spec.ndim != rank) or (spec.min_ndim or 0) > rank or rank > (spec.max_ndim or rank):
+        return "Reshape the data, or use a layer for inputs of this rank."
+    if spec.dtype is not None and standardize_dtype(x.dtype) != spec.dtype:
+        return f"Cast the data to {spec.dtype}."
+    return "Give data of the shape that the layer was built for, or make a new layer: its weights have that shape."
 
 
 def _shapes_agree(spec: InputSpec, shape: tuple[int | None, ...]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from graphkeras.core import tree
 from graphkeras.core.dtypes import is_float_dtype
 from graphkeras.core.errors import filter_traceback
-from graphkeras.core.introspect import accepts, default, is_default
+from graphkeras.core.introspect import accepts, default, is_default, unrecognized
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
 from graphkeras.core.operation import Node, Operation
@@ -108,7 +108,7 @@ class Layer(LayerDtypes, LayerState, Operation):
         if (input_dim := kwargs.pop("input_dim", None)) is not None:
             input_shape = (input_dim,)
         if kwargs:
-            raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}")
+            raise ValueError(unrecognized(type(self), kwargs))
         if not isinstance(trainable, bool):
             raise ValueError(
                 f"Expected `trainable` of {type(self).__name__} to be a boolean. Received: trainable={trainable} "

@@ -176,7 +176,8 @@ class CompileLoss(losses_module.Loss):
         if not isinstance(y_pred, kinds):
             raise KeyError(
                 f"The path: {path} in the `loss` argument, can't be found in the model's output (`y_pred`), which is "
-                f"a {type(y_pred).__name__} there."
+                f"a {type(y_pred).__name__} there. Received: loss entries {[key for key, _ in _items(loss)]}. Pass "
+                "one loss where there is one output, or a list or dict in the structure of the outputs."
             )
         for key, entry in _items(loss):
             if entry is not None:

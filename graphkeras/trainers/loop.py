@@ -7,6 +7,7 @@ left it.
 
 from __future__ import annotations
 
+import operator
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -269,7 +270,13 @@ def predict(model: Any, batches: EpochIterator, callbacks: Any) -> Any:
 
 
 def capped_epochs(epochs: int) -> int:
-    """The number of epochs after the limit of `config.set_max_epochs`."""
+    """The number of epochs after the limit of `config.set_max_epochs`; TypeError if it is no whole number."""
+    try:
+        epochs = operator.index(epochs)
+    except TypeError:
+        raise TypeError(
+            f"`epochs` of `fit()` must be an integer. Received: epochs={epochs!r} ({type(epochs)})"
+        ) from None
     cap = config.max_epochs()
     if cap and cap < epochs:
         warnings.warn(f"Limiting epochs to {cap}", stacklevel=3)

@@ -164,7 +164,7 @@ UNKNOWN = {
     "constraint": (lambda: layers.Dense(3, kernel_constraint="max_normm"), "'max_norm'"),
     "metrics as a string": (lambda: regression().compile("adam", "mse", metrics="mae"), "['mae']"),
     "learning rate": (lambda: keras.optimizers.Adam(lr=0.1), "`learning_rate`"),
-    "layer argument": (lambda: layers.Dense(3, activaton="relu"), "activaton"),
+    "layer argument": (lambda: layers.Dense(3, activaton="relu"), "activaton", "Did you mean 'activation'?"),
     "units": (lambda: layers.Dense(-3), "positive integer"),
     "padding": (lambda: layers.Conv2D(3, 3, padding="sames"), "'valid', 'same'"),
     "dtype": (lambda: layers.Dense(3, dtype="float31"), "float31"),
@@ -176,10 +176,38 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_unknown_arguments(case):
-    call, hint = UNKNOWN[case]
+    call, *hints = UNKNOWN[case]
     with pytest.raises(ValueError if case != "metrics as a string" else (ValueError, TypeError)) as error:
         call()
-    says(error, hint)
+    says(error, *hints)
+
+
+def test_input_of_another_shape_says_what_to_do():
+    for shape, parts in (
+        ((20, 7), ("'hidden'", "value 4", "(20, 7)", "that the layer was built for")),
+        ((4,), ("(4,)",)),
+    ):
+        with pytest.raises(ValueError) as error:
+            classifier()(np.zeros(shape, "float32"))
+        says(error, *parts)
+    with pytest.raises(ValueError) as error:
+        layers.LSTM(3, name="memory")(np.zeros((5, 4), "float32"))
+    says(error, "'memory'", "expected ndim=3", "found ndim=2", "(5, 4)", "An axis is missing")
+    with pytest.raises(ValueError) as error:
+        layers.LSTM(3, name="memory")(np.zeros((5, 4, 2, 1), "float32"))
+    says(error, "'memory'", "expected ndim=3", "found ndim=4", "Reshape the data")
+
+
+def test_epochs_must_be_a_number():
+    with pytest.raises(TypeError) as error:
+        classifier().fit(X, Y, epochs="5", verbose=0)
+    says(error, "`epochs`", "integer", "'5'")
+
+
+def test_losses_by_name_for_one_output():
+    with pytest.raises(KeyError) as error:
+        classifier(loss={"heed": "mse"}).fit(X, ONE_HOT, verbose=0)
+    says(error, "heed", "Pass one loss")
 
 
 def test_unbuilt_and_uncompiled():
