@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from graphkeras.trainers.step import StepProgram
 
-WIDTH = 108  # of the tables, also where the terminal is narrower
+WIDTH = 120  # of the tables, also where the terminal is narrower
 
 
 class KernelRow(NamedTuple):
@@ -117,17 +117,19 @@ def _table(rows: list[KernelRow], model: str, mode: str) -> Any:
 
     total = sum(row.seconds for row in rows) or 1.0
     table = Table(title=f"{model}: one {mode} step", title_justify="left", box=None, pad_edge=False)
-    table.add_column("layers", width=30, no_wrap=True, overflow="ellipsis")
+    table.add_column("layers", width=28, no_wrap=True, overflow="ellipsis")
     table.add_column("phase", no_wrap=True)
-    table.add_column("kernels", width=32, no_wrap=True, overflow="ellipsis")
-    for head in ("time", "share", "GFLOP/s", "GB/s"):
+    table.add_column("kernels", width=30, no_wrap=True, overflow="ellipsis")
+    for head in ("time", "share", "flops", "bytes", "GFLOP/s", "GB/s"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         also = [x for x in row.layers if x and x != row.layer]
         name = row.layer + (f" + {', '.join(also)}" if also else "")
         rates = [f"{amount / row.seconds / 1e9:.1f}" if row.seconds else "-" for amount in (row.flops, row.nbytes)]
         share = f"{100 * row.seconds / total:.1f} %"
-        table.add_row(name, row.phase, row.kernel, f"{row.seconds * 1e6:.1f} us", share, *rates)
+        table.add_row(
+            name, row.phase, row.kernel, f"{row.seconds * 1e6:.1f} us", share, _si(row.flops), _si(row.nbytes), *rates
+        )
     return table
 
 
