@@ -126,6 +126,7 @@ class GuardedTrace(Trace):
         return self.values[variable]
 
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
+        self.check_live(tensor)
         node = _unwatched(tensor.data)  # type: ignore[arg-type]
         constant = all(n.op != "input" for n in reachable([node]))
         variable = node.op == "input" and node not in self.inputs  # a setting, which seldom changes
@@ -134,16 +135,20 @@ class GuardedTrace(Trace):
         raise ValuesUsed
 
     def text(self, tensor: Tensor) -> str:
+        if self.ended:
+            return repr(tensor)
         raise ValuesUsed  # it has to be shown in every call
 
     def concrete_bool(self, tensor: Tensor) -> bool:
         check_single(tensor)
+        self.check_live(tensor)
         node = _unwatched(tensor.data)  # type: ignore[arg-type]
         if node.dtype != "bool":
             node = self.builder.emit("ne", node, self.builder.const(0, node.dtype))
         return bool(self._answer(node))
 
     def concrete_int(self, tensor: Tensor) -> int:
+        self.check_live(tensor)
         node = _unwatched(tensor.data)  # type: ignore[arg-type]
         if node.dtype.startswith(("float", "bfloat")):  # 2.3 and 2.7 are one path
             node = self.builder.emit("trunc", node)

@@ -83,6 +83,7 @@ class InteractiveTrace(Trace):
         return node
 
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
+        self.check_live(tensor)
         node: Node = tensor.data  # type: ignore[assignment]
         self.compute(Segment(guard=node))
         return self.env[node].copy()

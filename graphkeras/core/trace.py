@@ -72,6 +72,7 @@ class Trace:
         self.watches = 0  # tensors made to take gradients for
         self.stopped = 0  # inside of so many GradientTape.stop_recording()
         self.requested = False  # whether Python asked for a value that the trace could not give
+        self.ended = False
         self.inputs: list[Node] = []
         self.reads: dict[Variable, Node] = {}
         self.values: dict[Variable, Tensor] = {}  # current value of every variable read or assigned
@@ -88,6 +89,7 @@ class Trace:
     def __exit__(self, *exc: Any) -> None:
         popped = _state.stack.pop()
         assert popped is self
+        self.ended = not self.is_eager
 
     # -- inputs ------------------------------------------------------------------------------------
     def input(self, type: TensorType, name: str = "") -> Tensor:
@@ -119,10 +121,7 @@ class Trace:
         if not self._encloses(x.trace):
             if x.trace.is_eager:
                 return self._constant(x.numpy())
-            raise TraceError(
-                f"a traced tensor ({x!r}) was kept and used after its trace had ended. Return it from the traced "
-                "function, or store it in a Variable with assign(), instead of keeping it in an attribute or a list."
-            )
+            raise _outlived(x)
         node = self.builder.input(x.data.type, f"capture{len(self.captures)}")  # type: ignore[union-attr]
         self.captures[x.data] = (x, node)  # type: ignore[index]
         return node
@@ -173,6 +172,7 @@ class Trace:
 
     def concrete_value(self, tensor: Tensor) -> np.ndarray:
         """The value of a traced tensor, where Python asks for one."""
+        self.check_live(tensor)
         self.requested = True
         inside = "" if self.parent is None else " inside a function given to scan, while_loop, cond or map"
         raise ValueRequested(
@@ -181,6 +181,11 @@ class Trace:
             "ops.while_loop or ops.fori_loop for decisions on values, or compile(..., run_eagerly=True)."
         )
 
+    def check_live(self, tensor: Tensor) -> None:
+        """Refuse to give a value when the run that had it is over."""
+        if self.ended:
+            raise _outlived(tensor)
+
     @property
     def gives_values(self) -> bool:
         """Whether values can be had here, if need be by tracing once more; not in shape inference and loop bodies."""
@@ -188,7 +193,7 @@ class Trace:
 
     def text(self, tensor: Tensor) -> str:
         """What the user's `print(tensor)` shows."""
-        if not self.gives_values:
+        if self.ended or not self.gives_values:
             return repr(tensor)
         return repr(Tensor(self.concrete_value(tensor)))
 
@@ -200,6 +205,13 @@ class Trace:
     def concrete_int(self, tensor: Tensor) -> int:
         """What `int(tensor)` gives."""
         return int(self.concrete_value(tensor))
+
+
+def _outlived(tensor: Tensor) -> TraceError:
+    return TraceError(
+        f"a traced tensor ({tensor!r}) was kept and used after its trace had ended. Return it from the traced "
+        "function, or store it in a Variable with assign(), instead of keeping it in an attribute or a list."
+    )
 
 
 def check_single(tensor: Tensor) -> None:

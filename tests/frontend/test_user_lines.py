@@ -139,3 +139,23 @@ def test_nothing_of_a_failed_step_stays():
         assert int(count) == 1
     step(ops.ones(3), np.array(2))
     assert int(count) == 2
+
+
+@pytest.mark.parametrize("ask", [float, int, bool, lambda t: t.numpy(), lambda t: t.item(), lambda t: ops.sum(t + 1)])
+@pytest.mark.parametrize("values", [False, True], ids=["decisions", "values"])
+def test_a_tensor_that_outlives_its_run(values, ask):
+    """The compiled run keeps no such value; a message says what to do, and printing it is allowed."""
+    kept = []
+
+    @keras.function
+    def double(x):
+        if values:
+            float(x)
+        kept.append(x * 2)
+        return x + 1
+
+    assert float(double(np.float32(3))) == 4
+    with pytest.raises(RuntimeError, match="kept and used after its trace had ended"):
+        ask(kept[-1])
+    assert "float32" in str(kept[-1])
+    assert float(double(np.float32(4))) == 5
