@@ -1,6 +1,8 @@
 """The pipeline: every stage by name, in order. Each can be switched off (`GRAPHKERAS_PASSES=-name`) and verified after.
 
 A single rule is switched off by its name in the same way: `GRAPHKERAS_PASSES=-add_zero`.
+Dead code needs no stage of its own: a graph's nodes are what its outputs reach, so what nobody reads is gone at once;
+`loops` removes what a loop computes for nobody.
 """
 
 from __future__ import annotations
