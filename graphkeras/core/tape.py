@@ -73,7 +73,8 @@ class GradientTape:
 
     Args:
         persistent: accepted; a tape can always be asked more than once.
-        watch_accessed_variables: accepted; gradients with respect to any variable that was read are available.
+        watch_accessed_variables: whether gradients are available for every variable that was read, or only for those
+            given to `watch`. The others are then unconnected: None, or zeros where these are asked for.
 
     Example:
 
@@ -93,6 +94,7 @@ class GradientTape:
         self._outside: dict[Variable, Tensor] = {}  # the same as the code around the tape knows it
         self._watched: list[tuple[Tensor, tuple[Any, Any], Node]] = []  # given back when the block ends
         self._leaves: set[Node] = set()
+        self._chosen: set[Variable] | None = None if watch_accessed_variables else set()
 
     def __enter__(self) -> GradientTape:
         self._trace = current_trace()
@@ -133,10 +135,15 @@ class GradientTape:
         return leaf
 
     def watch(self, tensor: Any) -> None:
-        """Make gradients with respect to these tensors available (variables need no watching)."""
+        """Make gradients with respect to these tensors available.
+
+        Variables need it only in a tape with `watch_accessed_variables=False`.
+        """
         trace = self._opened()
         for leaf in tree.flatten(tensor):
             if isinstance(leaf, Variable):
+                if self._chosen is not None:
+                    self._chosen.add(leaf)
                 continue
             if not isinstance(leaf, Tensor):
                 raise ValueError(
@@ -280,10 +287,15 @@ class GradientTape:
         self._end(trace)
         self._begin(trace)
         self._watched = []
+        if self._chosen is not None:
+            self._chosen = set()
 
     def watched_variables(self) -> tuple[Variable, ...]:
-        """The variables that have been read."""
-        return tuple(self._opened().reads)
+        """The variables that have been read, of those that gradients are available for."""
+        return tuple(v for v in self._opened().reads if self._watches(v))
+
+    def _watches(self, variable: Variable) -> bool:
+        return self._chosen is None or variable in self._chosen
 
     def _tensors(self, trace: Trace, sources: Sequence[Any], nodes: Sequence[Node | None], absent: str) -> list[Any]:
         done = self._own is not None and current_trace() is not self._own
@@ -298,6 +310,8 @@ class GradientTape:
 
     def _node(self, trace: Trace, source: Any) -> Node | None:
         if isinstance(source, Variable):
+            if not self._watches(source):
+                return None
             before = self._before.get(source)
             if before is not None:
                 return trace.lift(before)

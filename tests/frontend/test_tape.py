@@ -170,3 +170,21 @@ def test_settings_are_read_in_a_tape():
     assert float(step(np.float32(1))) == 8.0
     assert float(step(np.float32(2))) == 10.0
     assert [t.interactive for t in step._trees.values()] == [False]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_only_watched_variables_where_the_tape_does_not_watch_by_itself(compiled):
+    a, b = keras.Variable(2.0), keras.Variable(3.0)
+
+    def slopes(x):
+        with keras.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(a)
+            loss = a * a * b * x
+        assert [v is a for v in tape.watched_variables()] == [True]
+        one, none = tape.gradient(loss, [a, b])
+        assert none is None
+        assert tape.jacobian(loss, b) is None
+        return one, tape.gradient(loss, b, unconnected_gradients="zero")
+
+    run = keras.function(slopes) if compiled else slopes
+    assert [float(g) for g in run(np.float32(2))] == [24.0, 0.0]
