@@ -3,7 +3,7 @@
 Ours are compiled from a graph of one op; peers are NumPy (OpenBLAS), PyTorch (oneDNN) and JAX (XLA), each in a
 process of its own. One sample is a call from Python that ends when the result is there; `call 8` shows what of it
 is the call itself. Rates come from the flops and bytes of the mathematics; `share` is the part of the nearest limit
-(see roof.py) that is reached.
+(see codegen/cpu/roof.py) that is reached.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from benchmarks import roof
-from benchmarks.contestants import OURS, PEERS, Contestant
+from benchmarks.contestants import OURS, PEERS, THREADS, Contestant
 from benchmarks.models import Effort
 from benchmarks.ops_cases import QUICK, Case, all_cases
 from benchmarks.records import Record, best_peer, by_case, median, notes, ratio, record, si, table
 from benchmarks.runner import Field, Runner
+from graphkeras.codegen.cpu import roof
 
 NAMES = tuple(dict.fromkeys(c.kernel for c in all_cases()))
 TOLERANCE = 1e-3
@@ -85,7 +85,7 @@ def text(records: Sequence[Record]) -> str:
 
 
 def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
-    limits = roof.measure()
+    limits = roof.measure(THREADS)
     facts = {"peak_gflops": limits.flops / 1e9, "one_thread_gflops": limits.flops_one / 1e9}
     facts |= {"copy_gbs": limits.bytes / 1e9, "one_thread_copy_gbs": limits.bytes_one / 1e9}
     records = [record("machine", "machine", **facts)]

@@ -58,7 +58,7 @@ def timings(program: Program) -> str:
 
 
 def kernel_rows(program: Program, seconds: Sequence[float]) -> list[tuple[Any, ...]]:
-    """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals) of each kernel, in order.
+    """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals, reason) of each kernel, in order.
 
     A kernel belongs to the layer of the node it is built around: its product or reduction, else its last node.
     """
@@ -70,7 +70,7 @@ def kernel_rows(program: Program, seconds: Sequence[float]) -> list[tuple[Any, .
         main = heavy.origin if heavy is not None else nodes[-1].origin if nodes else Origin("copies")
         layers = tuple(dict.fromkeys(n.origin.layer for n in nodes))
         refusals = tuple(dict.fromkeys(reason for n in nodes for _, reason in reasons.get(n, ())))
-        row = (kernel.name, time, kernel.flops, kernel.nbytes, max(1, len(nodes)), layers, refusals)
+        row = (kernel.name, time, kernel.flops, kernel.nbytes, max(1, len(nodes)), layers, refusals, kernel.reason)
         rows.append((main.layer or "step", main.phase, *row))
     return rows
 

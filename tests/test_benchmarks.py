@@ -235,7 +235,7 @@ def test_ops_compute_what_numpy_computes(case: Case) -> None:
 
 
 def test_limits_of_the_machine() -> None:
-    from benchmarks import roof
+    from graphkeras.codegen.cpu import roof
 
     assert roof.flops_peak(1, tries=1, seconds=0.001) > 1e8
     assert roof.copy_peak(1, tries=1, nbytes=1 << 20) > 1e8

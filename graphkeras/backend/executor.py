@@ -119,10 +119,16 @@ class NativeExecutable:
         return self.program.arena_nbytes
 
     def kernel_rows(self) -> list[tuple[Any, ...]]:
-        """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals) of each kernel, in order."""
+        """Each kernel in order; see codegen's `report.kernel_rows`."""
         from graphkeras.codegen.report import kernel_rows
 
         return kernel_rows(self.program, self._times if self._times is not None else self.program.measured())
+
+    def roof_share(self, flops: float, nbytes: float, seconds: float) -> float | None:
+        """Part of the machine's nearest limit that so much work in so many seconds is; the first call measures it."""
+        from graphkeras.codegen.cpu import roof, runner
+
+        return roof.measure(runner.thread_count(), tries=5).share(flops, nbytes, seconds) if seconds else None
 
 
 class DeviceExecutable(NativeExecutable):
@@ -135,6 +141,10 @@ class DeviceExecutable(NativeExecutable):
     def run(self, steps: int = 1) -> None:
         self.program.run(steps)
         self.steps_done += steps
+
+    def roof_share(self, flops: float, nbytes: float, seconds: float) -> float | None:
+        """None: kernels of a device are not timed one by one."""
+        return None
 
 
 class _Cache:

@@ -11,10 +11,16 @@ from typing import Any, NamedTuple
 from graphkeras.trainers.step import StepProgram
 
 WIDTH = 120  # of the tables, also where the terminal is narrower
+ROOF_WIDTH = 9
 
 
 class KernelRow(NamedTuple):
-    """One kernel of a step: time in seconds, work in flops and bytes, what it computes and for which layers."""
+    """One kernel of a step: time in seconds, work in flops and bytes, what it computes and for which layers.
+
+    refusals: why neighbours are not part of it. reason: why its operations are one kernel.
+    roof: part of the machine's nearest limit that is reached (floating-point peak, or bandwidth of copies in memory);
+        above 1 where the data stays in caches, None where it was not measured.
+    """
 
     layer: str
     phase: str
@@ -25,13 +31,17 @@ class KernelRow(NamedTuple):
     operations: int
     layers: tuple[str, ...]
     refusals: tuple[str, ...]
+    reason: str = ""
+    roof: float | None = None
 
 
 class Explain:
     """What `Trainer` inherits to show its compiled steps."""
 
     def profile(self, mode: str = "train") -> list[KernelRow]:
-        """The kernels of the newest compiled step, in order, with measured times.
+        """The kernels of the newest compiled step, in order, with measured times and shares of the machine's limits.
+
+        The first call in a process measures the limits, which takes about a second and 128 MiB a thread.
 
         Args:
             mode: "train", "test" or "predict".
@@ -52,29 +62,37 @@ class Explain:
         >>> sum(row.seconds for row in model.profile()) > 0
         True
         """
+        share = self._newest_program(mode).executable.roof_share  # type: ignore[attr-defined]
+        rows = self._kernel_rows(mode)
+        return [row._replace(roof=share(row.flops, row.nbytes, row.seconds)) for row in rows]
+
+    def _kernel_rows(self, mode: str) -> list[KernelRow]:
         program = self._newest_program(mode)
         return [_shorten(self.name, KernelRow(*row)) for row in program.executable.kernel_rows()]  # type: ignore[attr-defined]
 
-    def explain(self, mode: str = "train", kernels: bool = False, reasons: bool = False) -> None:
+    def explain(self, mode: str = "train", kernels: bool = False, reasons: bool = False, roof: bool = False) -> None:
         """Print what the compiler made of the model: layers, fused kernels, share of time, bytes and flops.
 
         Args:
             mode: "train", "test" or "predict".
             kernels: one line per kernel in the order of execution, instead of one per layer and phase.
-            reasons: also say why neighbouring kernels were not fused.
+            reasons: also say why operations were fused, and why neighbours were not.
+            roof: also show how near kernels come to the machine's limits, which are measured first (see `profile`).
         """
         from rich.console import Console
 
-        rows = self.profile(mode)
+        rows = self.profile(mode) if roof else self._kernel_rows(mode)
         console = Console(highlight=False)
-        if console.width < WIDTH:
-            console = Console(highlight=False, width=WIDTH)
+        width = WIDTH + (ROOF_WIDTH if roof else 0)
+        if console.width < width:
+            console = Console(highlight=False, width=width)
         console.print(_table(rows if kernels else _by_layer(rows), self.name, mode))  # type: ignore[attr-defined]
         console.print(_summary(rows, self._newest_program(mode)))
         if reasons:
             for row in rows:
-                for text in row.refusals:
-                    console.print(f"  {row.kernel}: {text}")
+                for text in (row.reason, *row.refusals):
+                    if text:
+                        console.print(f"  {row.kernel}: {text}")
 
     def _newest_program(self, mode: str) -> StepProgram:
         programs = [p for key, p in self.__dict__.get("_programs", {}).items() if key[0] == mode]
@@ -108,7 +126,9 @@ def _by_layer(rows: Iterable[KernelRow]) -> list[KernelRow]:
         text = f"{longest} and {len(group) - 1} more" if len(group) > 1 else longest
         others = tuple(dict.fromkeys(x for row in group for x in row.layers))
         sums = [sum(getattr(row, field) for row in group) for field in ("seconds", "flops", "nbytes", "operations")]
-        merged.append(KernelRow(layer, phase, text, sums[0], sums[1], sums[2], int(sums[3]), others, ()))
+        known = [row.roof * row.seconds for row in group if row.roof is not None]
+        roof = sum(known) / sums[0] if known and sums[0] else None
+        merged.append(KernelRow(layer, phase, text, sums[0], sums[1], sums[2], int(sums[3]), others, (), roof=roof))
     return merged
 
 
@@ -120,13 +140,16 @@ def _table(rows: list[KernelRow], model: str, mode: str) -> Any:
     table.add_column("layers", width=28, no_wrap=True, overflow="ellipsis")
     table.add_column("phase", no_wrap=True)
     table.add_column("kernels", width=30, no_wrap=True, overflow="ellipsis")
-    for head in ("time", "share", "flops", "bytes", "GFLOP/s", "GB/s"):
+    limits = any(row.roof is not None for row in rows)
+    for head in ("time", "share", "flops", "bytes", "GFLOP/s", "GB/s", *(["of roof"] if limits else [])):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         also = [x for x in row.layers if x and x != row.layer]
         name = row.layer + (f" + {', '.join(also)}" if also else "")
         rates = [f"{amount / row.seconds / 1e9:.1f}" if row.seconds else "-" for amount in (row.flops, row.nbytes)]
         share = f"{100 * row.seconds / total:.1f} %"
+        if limits:
+            rates.append("-" if row.roof is None else f"{100 * row.roof:.0f} %")
         table.add_row(
             name, row.phase, row.kernel, f"{row.seconds * 1e6:.1f} us", share, _si(row.flops), _si(row.nbytes), *rates
         )

@@ -9,6 +9,7 @@ import pytest
 
 import graphkeras as keras
 from graphkeras import layers
+from graphkeras.codegen.cpu import roof
 
 ROWS, INPUTS, UNITS = 32, 40, 24
 
@@ -41,8 +42,65 @@ def test_the_work_of_a_dense_layer_is_counted(model):
     assert row.nbytes >= 4 * (ROWS * INPUTS + INPUTS * UNITS + UNITS + ROWS * UNITS)
 
 
+def test_shares_of_the_roof_are_shown_where_asked_for(model, capsys):
+    for row in model.profile():
+        assert row.seconds > 0 and row.roof > 0
+    model.explain(roof=True)
+    text = capsys.readouterr().out
+    head = next(line for line in text.splitlines() if line.startswith("layers"))
+    assert head.endswith("GB/s  of roof")
+    wide = next(line for line in text.splitlines() if line.startswith("wide ") and "forward" in line)
+    (row,) = [r for r in model.profile() if (r.layer, r.phase) == ("wide", "forward")]
+    assert float(re.search(r"(\d+) %$", wide)[1]) == pytest.approx(100 * row.roof, abs=0.51)
+
+
+def test_the_roof_is_that_of_flops_or_of_bytes_and_explain_measures_nothing(model, capsys, monkeypatch):
+    asked = []
+
+    def measure(threads, tries):
+        asked.append(threads)
+        return roof.Roof(flops_one=1e9, flops=2e9, bytes_one=1e9, bytes=4e9)
+
+    monkeypatch.setattr(roof, "measure", measure)
+    model.explain()
+    assert not asked and "of roof" not in capsys.readouterr().out
+    for row in model.profile():
+        assert row.roof == pytest.approx(max(row.flops / 2e9, row.nbytes / 4e9) / row.seconds)
+    assert asked
+
+
+def test_reasons_say_why_operations_are_one_kernel_and_others_are_not(model, capsys):
+    model.explain(kernels=True, reasons=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.match(r"  dot_\S+: product \+ epilogue", line) for line in lines)
+    refusals = [text for row in model.profile() for text in row.refusals]
+    assert refusals and all(any(text[:40] in line for line in lines) for text in refusals)
+
+
 def test_nothing_to_explain_before_fit():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)], name="fresh")
     model.compile("adam", "mse")
     with pytest.raises(ValueError, match=r"'fresh' has no compiled train step.*`fit\(\)`"):
         model.explain()
+
+
+ONE_KERNEL = {
+    "softmax": lambda: layers.Softmax(name="it"),
+    "layer norm": lambda: layers.LayerNormalization(name="it"),
+    "dense, bias, activation": lambda: layers.Dense(32, "gelu", name="it"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_KERNEL)
+def test_one_kernel(case):
+    model = keras.Sequential([keras.Input((INPUTS,)), ONE_KERNEL[case](), layers.Dense(2)], name="net")
+    model.predict(np.zeros((ROWS, INPUTS), "float32"), verbose=0)
+    assert len([row for row in model.profile("predict") if row.layer == "it"]) == 1
+
+
+def test_all_updates_of_adam_are_one_kernel():
+    stack = [layers.Dense(UNITS + i, "relu") for i in range(5)] + [layers.LayerNormalization(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((INPUTS,)), *stack], name="net")
+    model.compile("adam", "mse")
+    model.fit(np.zeros((ROWS, INPUTS)), np.zeros((ROWS, 2)), verbose=0)
+    assert len([row for row in model.profile() if row.phase == "update"]) == 1

@@ -1,7 +1,7 @@
 """The machine's own limits: floating-point peak from registers only, and copy bandwidth from memory.
 
-Both come from LLVM IR compiled for this CPU, run on as many threads as the benchmarks use, the best of several tries:
-a limit is what can be reached at all. Bandwidth counts bytes read plus bytes written.
+Both come from LLVM IR compiled for this CPU, run on as many threads as programs use, the best of several tries: a
+limit is what can be reached at all. Bandwidth counts bytes read plus bytes written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.contestants import THREADS
+from graphkeras.codegen.cpu import runner, target
+from graphkeras.codegen.cpu.vectors import vectors
 
 CHAINS = 24  # independent accumulators: more than latency times the number of FMA units, fewer than the registers
 COPY_NBYTES = 64 << 20  # per thread, far more than the caches
@@ -86,8 +87,6 @@ end:
 
 
 def _native(symbol: str, text: str) -> Function:
-    from graphkeras.codegen.cpu import target
-
     llvm = target.binding()
     machine = target.target_machine()
     module = llvm.parse_assembly(text)
@@ -116,16 +115,18 @@ def _together(threads: int, work: Callable[[int], None]) -> float:
 
 def flops_peak(threads: int, tries: int = 5, seconds: float = 0.02) -> float:
     """float32 operations per second that `threads` threads reach on registers."""
-    from graphkeras.codegen.cpu.vectors import vectors
-
     unit = vectors()
     lanes = unit.bytes // 4
     chains = CHAINS if unit.registers >= 32 else 12
     function = _fma(lanes, chains)
     cells = [np.full(2 * lanes, 0.5, np.float32) for _ in range(threads)]
     count, best = 10_000, 0.0
+
+    def work(k: int) -> None:
+        function(cells[k].ctypes.data, 0, count)
+
     for attempt in range(tries + 1):
-        taken = _together(threads, lambda k, n=count: function(cells[k].ctypes.data, 0, n))
+        taken = _together(threads, work)
         if attempt:
             best = max(best, 2.0 * lanes * chains * count * threads / taken)
         else:
@@ -145,13 +146,11 @@ def _copy(lanes: int) -> Function:
 
 def copy_peak(threads: int, tries: int = 5, nbytes: int = COPY_NBYTES) -> float:
     """Bytes per second, read plus written, that `threads` threads copy."""
-    from graphkeras.codegen.cpu.runner import aligned
-
     function = _copy(16)
-    pairs = [(aligned(nbytes), aligned(nbytes)) for _ in range(threads)]
-    for target, source in pairs:
+    pairs = [(runner.aligned(nbytes), runner.aligned(nbytes)) for _ in range(threads)]
+    for copied, source in pairs:
         source.fill(1)
-        target.fill(0)
+        copied.fill(0)
 
     def work(k: int) -> None:
         function(pairs[k][0].ctypes.data, pairs[k][1].ctypes.data, nbytes // 64)
@@ -161,6 +160,6 @@ def copy_peak(threads: int, tries: int = 5, nbytes: int = COPY_NBYTES) -> float:
 
 
 @functools.cache
-def measure(tries: int = 15) -> Roof:
-    """The limits of this machine, measured once per process."""
-    return Roof(flops_peak(1, tries), flops_peak(THREADS, tries), copy_peak(1, tries), copy_peak(THREADS, tries))
+def measure(threads: int, tries: int = 15) -> Roof:
+    """The limits of this machine with one thread and with `threads`, measured once per process (about a second)."""
+    return Roof(flops_peak(1, tries), flops_peak(threads, tries), copy_peak(1, tries), copy_peak(threads, tries))
