@@ -25,7 +25,7 @@ def build_model():
             keras.Input((8, 8, 1)),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.Conv2D(32, 3, padding="same", use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=0.9),
             layers.ReLU(),
             layers.MaxPooling2D(2),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
@@ -59,7 +59,7 @@ def main():
         batch_size=32,
         epochs=40,
         validation_split=0.1,
-        callbacks=[keras.callbacks.EarlyStopping("val_accuracy", patience=8, restore_best_weights=True)],
+        callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=8, restore_best_weights=True)],
     )
     probabilities = model.predict(x_test, verbose=0)
     print_confusion(y_test, probabilities.argmax(axis=1))
