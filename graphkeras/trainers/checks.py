@@ -10,28 +10,66 @@ import numpy as np
 from graphkeras.core import tree
 from graphkeras.trainers.data_adapters import data_adapter_utils as utils
 
+PROBED = 8  # rows with NaN whose loss is looked at
+
 
 def check_arrays(model: Any, data: Any, warn: bool = True) -> None:
-    """Warn about NaN in the data, and refuse class numbers that the model has no output for.
+    """Refuse NaN that would reach the weights, and class numbers that the model has no output for.
 
     Args:
         model: a built and compiled model.
         data: packed whole arrays (x, y, sample_weight).
         warn: False to look at the class numbers only.
+
+    Raises:
+        ValueError: names what holds the NaN, where, and what to do. A model that gives a finite loss for such rows
+            (it replaces them, or masks them) is trained as it is; one with a train_step of its own is only warned.
     """
     x, y, sample_weight = utils.unpack_x_y_sample_weight(data)
     for label, array in utils.labelled_leaves(x, y, sample_weight) if warn else ():
         if has_nan(array):
-            count = int(np.isnan(array).sum())
-            warnings.warn(
-                f"`{label}` contains {count} NaN values (of {array.size}): loss and weights of {model.name!r} will "
-                "become NaN. Clean it, for example with np.nan_to_num, or drop the rows.",
-                stacklevel=5,
-            )
+            _judge_nan(model, label, array, (x, y, sample_weight))
+            break
     if y is not None:
         check_labels(model, y)
         if warn:
             _warn_about_probabilities(model, y)
+
+
+def _judge_nan(model: Any, label: str, array: np.ndarray, data: tuple[Any, Any, Any]) -> None:
+    """Whether the NaN in `array` costs the model its weights: the loss of some rows that have it says so."""
+    places = np.isnan(array)
+    rows = np.flatnonzero(places.reshape(len(array), -1).any(axis=1))[:PROBED]
+    first = tuple(int(i) for i in np.argwhere(places)[0])
+    found = f"`{label}` contains {int(places.sum())} NaN values (of {array.size}), the first at index {first}"
+    finite = _loss_is_finite(model, tree.map_structure(lambda a: None if a is None else a[rows], data))
+    if finite:
+        return
+    advice = "Clean it, for example with np.nan_to_num, or drop the rows, or replace them in the model (ops.where)."
+    if finite is None:
+        warnings.warn(f"{found}: loss and weights of {model.name!r} may become NaN. {advice}", stacklevel=6)
+        return
+    raise ValueError(
+        f"{found}. Expected numbers: the loss of {model.name!r} on such rows is not finite, and one step with it would "
+        f"make every weight NaN. Nothing was trained. {advice}"
+    )
+
+
+def _loss_is_finite(model: Any, data: tuple[Any, Any, Any]) -> bool | None:
+    """Whether these rows have a finite loss; None where that cannot be known without running the user's own step."""
+    from graphkeras.core.scopes import StatelessScope
+    from graphkeras.trainers.trainer import Trainer
+
+    if type(model).train_step is not Trainer.train_step:
+        return None
+    x, y, sample_weight = data
+    try:
+        with StatelessScope():  # nothing that this changes is kept
+            y_pred = model(x, training=False)
+            loss = model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+        return bool(np.isfinite(np.asarray(loss)).all())
+    except Exception:  # whatever is wrong here is said by the training itself, with its own words
+        return None
 
 
 def _warn_about_probabilities(model: Any, y: Any) -> None:

@@ -230,11 +230,44 @@ def test_unbuilt_and_uncompiled():
         bare.fit(X, ONE_HOT, verbose=0)
 
 
-def test_nan_is_said_before_training():
+def test_nan_is_refused_before_it_costs_the_weights():
     x = X.copy()
     x[3, 1] = np.nan
+    model = classifier()
+    model.fit(X, Y, verbose=0)
+    learned = model.get_weights()
+    with pytest.raises(
+        ValueError, match=r"`x` contains 1 NaN .*first at index \(3, 1\).*Expected numbers.*Nothing was"
+    ):
+        model.fit(x, Y, verbose=0)
+    for before, after in zip(learned, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
+    y = ONE_HOT.astype("float32")
+    y[2, 0] = np.nan
+    with pytest.raises(ValueError, match="`y` contains 1 NaN"):
+        regression().fit(X, y, verbose=0)
+
+
+def test_nan_that_a_model_deals_with_is_its_own_affair():
+    x = X.copy()
+    x[3, 1] = np.nan
+    inputs = keras.Input(X.shape[1:])
+    cleaned = keras.ops.where(keras.ops.isnan(inputs), 0.0, inputs)
+    model = keras.Model(inputs, layers.Dense(3)(cleaned))
+    model.compile("sgd", "mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(model.fit(x, ONE_HOT, verbose=0).history["loss"]).all()
+
+    class Own(keras.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    own = Own(inputs, layers.Dense(3)(inputs))
+    own.compile("sgd", "mse")
     with pytest.warns(UserWarning, match="`x` contains 1 NaN"):
-        classifier().fit(x, Y, verbose=0)
+        own.fit(x, ONE_HOT, verbose=0)
 
 
 def test_class_numbers_in_a_binary_loss():

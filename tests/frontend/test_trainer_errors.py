@@ -147,7 +147,7 @@ def test_label_out_of_range(interpreted):
 def test_nan_is_reported_by_name(interpreted):
     x, y = data(20)
     x[3, 1] = np.nan
-    with pytest.warns(UserWarning, match=r"`x` contains 1 NaN"):
+    with pytest.raises(ValueError, match=r"`x` contains 1 NaN"):
         linear().fit(x, y, verbose=0)
 
 
