@@ -104,6 +104,20 @@ _GET_CONFIG_ADVICE = (
 )
 
 
+class _ConstructorSignature:
+    """What `inspect.signature` says of a class: its inherited `__init__`, as Python does from 3.11.4 on.
+
+    Earlier ones stop at any `__new__`, however far up, and would show `(*args, **kwargs)`.
+    """
+
+    def __get__(self, instance: Any, owner: type) -> inspect.Signature:
+        maker = next(c for c in owner.__mro__ if "__new__" in vars(c) or "__init__" in vars(c))
+        if instance is not None or "__new__" in vars(maker):
+            raise AttributeError("__signature__")
+        signature = inspect.signature(vars(maker)["__init__"])
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 class Operation:
     """A function with a name, usable on tensors and on symbolic tensors.
 
@@ -118,6 +132,8 @@ class Operation:
     >>> Twice()(keras.Input((3,))).shape
     (None, 3)
     """
+
+    __signature__ = _ConstructorSignature()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         instance = super().__new__(cls)
