@@ -18,7 +18,8 @@ A kernel is a Python function `kernel(args, lo, hi)` that `translate.py` types a
     set_status(p, code, node, bad, extent)   report an error (first one wins); p is a pointer to the status words
     inf, nan, unroll-free Python loops over range(...), int64 index arithmetic, + - * / on float32 and float64
 
-Integers meet as int64, also two int32: narrow the result with int32(...). Bools are bytes in memory (ptr_bool loads uint8).
+Integers meet as int64, also two int32: narrow the result with int32(...). Bools are bytes in memory (ptr_bool loads
+uint8).
 Nothing here becomes a libm call on x86-64 with SSE4.1 and FMA, or on AArch64.
 
 Aliasing. Every pointer carries the number of its argument, and each load and store says in metadata that it does not
