@@ -83,7 +83,26 @@ class RandomGrayscale(ColorLayer):
         return ops.where(transformation["grey"], grey, images)
 
 
-class RandomSaturation(ColorLayer):
+class FactorLayer(ColorLayer):
+    """Base: one factor per image."""
+
+    CONFIG = ("factor", "value_range", "seed")
+
+    def __init__(
+        self,
+        factor: Any,
+        value_range: Any = (0, 255),
+        data_format: str | None = None,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format=data_format, **kwargs)
+        self.factor = self.factor_range(factor)
+        self.store_range(value_range)
+        self.store_seed(seed)
+
+
+class RandomSaturation(FactorLayer):
     """Makes colours weaker or stronger at random during training.
 
     Args:
@@ -103,21 +122,6 @@ class RandomSaturation(ColorLayer):
         [[[200.0, 200.0, 200.0]]]
     """
 
-    CONFIG = ("factor", "value_range", "seed")
-
-    def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.factor = self.factor_range(factor)
-        self.store_range(value_range)
-        self.store_seed(seed)
-
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         if not training:
             return None
@@ -131,7 +135,7 @@ class RandomSaturation(ColorLayer):
         return self.in_hsv(images, lambda h, s, v: [h, ops.clip(s * factor, 0.0, 1.0), v])
 
 
-class RandomHue(ColorLayer):
+class RandomHue(FactorLayer):
     """Turns the colours along the colour circle at random during training.
 
     Args:
@@ -149,21 +153,6 @@ class RandomHue(ColorLayer):
         >>> layers.RandomHue(0.2)(np.ones((2, 8, 8, 3), "float32")).shape
         (2, 8, 8, 3)
     """
-
-    CONFIG = ("factor", "value_range", "seed")
-
-    def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.factor = self.factor_range(factor)
-        self.store_range(value_range)
-        self.store_seed(seed)
 
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         if not training:

@@ -8,26 +8,11 @@ import numpy as np
 
 from graphkeras import ops
 from graphkeras import random as gk_random
-from graphkeras.layers.preprocessing.image.color_space import ColorLayer
+from graphkeras.layers.preprocessing.image.color_space import FactorLayer
 
 
-class ToneLayer(ColorLayer):
+class ToneLayer(FactorLayer):
     """Base: one factor per image, drawn during training; `changed` says what it does to the images."""
-
-    CONFIG = ("factor", "value_range", "seed")
-
-    def __init__(
-        self,
-        factor: Any,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(data_format=data_format, **kwargs)
-        self.factor = self.factor_range(factor)
-        self.store_range(value_range)
-        self.store_seed(seed)
 
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         return {"factor": self.factors(data, *self.factor, seed)} if training else None
