@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 
 from graphkeras.codegen.compile import compile_graph
-from graphkeras.codegen.lower import can_lower
-from graphkeras.ir.autodiff import gradients
+from graphkeras.codegen.target import CPU
 from graphkeras.ir.graph import Builder, Graph
-from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.node import Node
-from graphkeras.ir.op import Op, Sample, all_ops
-from graphkeras.ir.passes.pipeline import optimise
-from graphkeras.ir.types import TensorType, is_float, is_inexact, numpy_dtype
+from graphkeras.ir.op import Op, Sample
+from graphkeras.ir.types import TensorType, numpy_dtype
+from tests.codegen.samples import CASES, DERIVED, OPS, check, gradient_graph, items, optimised_for, value_graph
 from tests.ir.test_ops import build, draw
-
-NOT_NATIVE = "linear algebra, FFT and complex numbers run in the interpreter"
-OPS = sorted(all_ops(), key=lambda op: op.name)
-CASES = [pytest.param(op, s, id=f"{op.name}-{i}") for op in OPS for i, s in enumerate(op.samples)]
 
 
 def run_compiled(graph: Graph, arrays: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
@@ -31,53 +25,18 @@ def run_compiled(graph: Graph, arrays: Sequence[np.ndarray], threads: int = 1) -
     return results
 
 
-def items(b: Builder, node: Node) -> list[Node]:
-    return [b.item(node, i) for i in range(len(node.type))] if isinstance(node.type, tuple) else [node]
-
-
-def check(graph: Graph, arrays: Sequence[np.ndarray], tolerance: float) -> None:
-    if (
-        any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n))
-        or can_lower(optimise(graph)) is not None
-    ):
-        pytest.skip(NOT_NATIVE)
-    expected = evaluate(graph, arrays)
-    for got, want in zip(run_compiled(graph, arrays), expected, strict=True):
-        if is_inexact(want.dtype.name):
-            wide = want.astype(np.float64)
-            scale = np.abs(wide[np.isfinite(wide)]).max(initial=1e-3)
-            eps = {"float16": 2e-3, "bfloat16": 2e-2}.get(want.dtype.name, tolerance)
-            np.testing.assert_allclose(got.astype(np.float64), wide, rtol=eps, atol=eps * scale)
-        else:
-            np.testing.assert_array_equal(got, want)
-
-
-def _types(node: Node) -> tuple[TensorType, ...]:
-    return node.type if isinstance(node.type, tuple) else (node.type,)
-
-
 @pytest.mark.parametrize("op, sample", CASES)
 def test_value(op: Op, sample: Sample) -> None:
-    arrays = draw(op, sample)
-    b, inputs, node = build(op, sample, arrays)
-    check(Graph(inputs, items(b, node)), arrays, max(op.tolerance, 2e-6) * 4)
+    graph, arrays, tolerance = value_graph(op, sample)
+    optimised_for(graph, CPU)
+    check(run_compiled, graph, arrays, tolerance)
 
 
-@pytest.mark.parametrize("op, sample", [c for c in CASES if c.values[0].vjp or c.values[0].decompose])
+@pytest.mark.parametrize("op, sample", DERIVED)
 def test_gradient_graph(op: Op, sample: Sample) -> None:
-    arrays = draw(op, sample)
-    wanted = [i for i, a in enumerate(arrays) if is_float(a.dtype.name)]
-    if not wanted or not sample.differentiable:
-        pytest.skip("no float input")
-    b, inputs, node = build(op, sample, arrays)
-    results = [r for r in items(b, node) if is_float(r.dtype)]
-    if not results:
-        pytest.skip("no float result")
-    found = gradients(b, results, [inputs[i] for i in wanted])
-    outputs = [g for g in found if g is not None]
-    if not outputs:
-        pytest.skip("the gradient is zero")
-    check(Graph(inputs, outputs), arrays, max(op.tolerance, 2e-6) * 20)
+    graph, arrays, tolerance = gradient_graph(op, sample)
+    optimised_for(graph, CPU)
+    check(run_compiled, graph, arrays, tolerance)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
@@ -86,7 +45,7 @@ def test_dtypes(name: str, dtype: str) -> None:
     op = next(o for o in OPS if o.name == name)
     arrays = draw(op, op.samples[0], dtype)
     b, inputs, node = build(op, op.samples[0], arrays)
-    check(Graph(inputs, items(b, node)), arrays, 1e-12)
+    check(run_compiled, Graph(inputs, items(b, node)), arrays, 1e-12)
 
 
 # -- structure: kernels per pattern --------------------------------------------------------------------

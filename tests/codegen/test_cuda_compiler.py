@@ -14,7 +14,7 @@ from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.passes.pipeline import optimise
 from graphkeras.ir.types import TensorType
 from tests.codegen.cuda_harness import kernels
-from tests.codegen.test_compiled_ops import OPS, _types, items
+from tests.codegen.samples import OPS, items, types_of
 from tests.ir.test_ops import build, draw
 
 ARCHITECTURES = [(8, 0), (9, 0), (10, 0)]
@@ -106,7 +106,7 @@ def test_every_sample_compiles(op) -> None:
         arrays = draw(op, sample)
         b, inputs, node = build(op, sample, arrays)
         graph = Graph(inputs, items(b, node))
-        if any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n)):
+        if any(t.dtype.startswith("complex") for n in graph.nodes for t in types_of(n)):
             continue
         graph = optimise(graph, Claims(CUDA))
         if can_lower(graph, CUDA) is not None:

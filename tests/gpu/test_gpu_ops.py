@@ -10,15 +10,10 @@ import pytest
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.cuda import device as devices
 from graphkeras.codegen.cuda.target import CUDA
-from graphkeras.codegen.lower import can_lower
-from graphkeras.ir.autodiff import gradients
 from graphkeras.ir.graph import Builder, Graph
-from graphkeras.ir.interpreter import evaluate
 from graphkeras.ir.op import Op, Sample
-from graphkeras.ir.passes.pipeline import optimise
-from graphkeras.ir.types import TensorType, is_float, is_inexact, numpy_dtype
-from tests.codegen.test_compiled_ops import CASES, _types, items
-from tests.ir.test_ops import build, draw
+from graphkeras.ir.types import TensorType, numpy_dtype
+from tests.codegen.samples import CASES, DERIVED, check, gradient_graph, optimised_for, value_graph
 
 
 def run(graph: Graph, arrays: Sequence[np.ndarray], device_name: str) -> list[np.ndarray]:
@@ -30,41 +25,18 @@ def run(graph: Graph, arrays: Sequence[np.ndarray], device_name: str) -> list[np
     return results
 
 
-def check(graph: Graph, arrays: Sequence[np.ndarray], tolerance: float, device_name: str) -> None:
-    if any(t.dtype.startswith("complex") for n in graph.nodes for t in _types(n)):
-        pytest.skip("complex numbers run in the interpreter")
-    alien = can_lower(optimise(graph), CUDA)
-    if alien is not None:
-        pytest.skip(f"no CUDA kernel for {alien.op}")
-    for got, want in zip(run(graph, arrays, device_name), evaluate(graph, arrays), strict=True):
-        if is_inexact(want.dtype.name):
-            wide = want.astype(np.float64)
-            scale = np.abs(wide[np.isfinite(wide)]).max(initial=1e-3)
-            eps = {"float16": 2e-3, "bfloat16": 2e-2}.get(want.dtype.name, tolerance)
-            np.testing.assert_allclose(got.astype(np.float64), wide, rtol=eps, atol=eps * scale)
-        else:
-            np.testing.assert_array_equal(got, want)
-
-
 @pytest.mark.parametrize("op, sample", CASES)
 def test_value(op: Op, sample: Sample, device_name: str) -> None:
-    arrays = draw(op, sample)
-    b, inputs, node = build(op, sample, arrays)
-    check(Graph(inputs, items(b, node)), arrays, max(op.tolerance, 2e-6) * 4, device_name)
+    graph, arrays, tolerance = value_graph(op, sample)
+    optimised_for(graph, CUDA)
+    check(lambda g, given: run(g, given, device_name), graph, arrays, tolerance)
 
 
-@pytest.mark.parametrize("op, sample", [c for c in CASES if c.values[0].vjp or c.values[0].decompose])
+@pytest.mark.parametrize("op, sample", DERIVED)
 def test_gradient_graph(op: Op, sample: Sample, device_name: str) -> None:
-    arrays = draw(op, sample)
-    wanted = [i for i, a in enumerate(arrays) if is_float(a.dtype.name)]
-    if not wanted or not sample.differentiable:
-        pytest.skip("no float input")
-    b, inputs, node = build(op, sample, arrays)
-    results = [r for r in items(b, node) if is_float(r.dtype)]
-    outputs = [g for g in gradients(b, results, [inputs[i] for i in wanted]) if g is not None] if results else []
-    if not outputs:
-        pytest.skip("the gradient is zero")
-    check(Graph(inputs, outputs), arrays, max(op.tolerance, 2e-6) * 20, device_name)
+    graph, arrays, tolerance = gradient_graph(op, sample)
+    optimised_for(graph, CUDA)
+    check(lambda g, given: run(g, given, device_name), graph, arrays, tolerance)
 
 
 @pytest.mark.parametrize("shape", [(3, 70_000), (70_000, 3), (1000, 1000), (1, 1_000_003), (257, 4096)])
