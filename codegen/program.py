@@ -12,94 +12,35 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from graphkeras.codegen import flags
+from graphkeras.codegen.base_program import BaseProgram, Timing
 from graphkeras.codegen.cpu import cache, plan_codes, runner
 from graphkeras.codegen.cpu.adapt import ThreadChoice
-from graphkeras.codegen.kernel import Buffer, Instruction, Kernel, Where
-from graphkeras.codegen.schedule import Code, Encoder, all_calls, chunks
-from graphkeras.ir.types import TensorType, numpy_dtype
+from graphkeras.codegen.kernel import Buffer, Kernel, Where
+from graphkeras.codegen.schedule import Code, Encoder
 
 SMALL_WORK = 60e-6
 """Seconds of estimated work below which waking the other threads costs more than it gains."""
 
 
-class KernelError(IndexError, RuntimeError):
-    """A kernel found an index out of range. `status` is (code, node id, bad value, extent)."""
-
-    def __init__(self, message: str, status: tuple[int, int, int, int]) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Row(NamedTuple):
-    """One kernel of a plan, as `explain_rows` tells it."""
-
-    name: str
-    origins: tuple[str, ...]
-    extent: int
-    chunks: int
-    flops: float
-    nbytes: float
-    reason: str
-
-
-class Timing(NamedTuple):
-    """Mean time of one kernel call in a step, in seconds, and what it moved and computed."""
-
-    name: str
-    seconds: float
-    flops: float
-    nbytes: float
-
-
-class Program:
-    """See the module's text.
-
-    instructions: the plan. inputs, outputs: buffers in the order that `bind` takes arrays; input_types, output_types:
-        dtypes and shapes, checked by `bind` where given. A result that overwrites an input has the input's buffer.
-    offsets, arena_nbytes: places of the ARENA buffers, in bytes. status: CONST buffer of int64[4] that kernels set on
-        bad data; explain_error(status) makes the message of the KernelError that `run` then raises.
-    """
-
-    def __init__(
-        self,
-        instructions: Sequence[Instruction],
-        *,
-        inputs: Sequence[Buffer] = (),
-        outputs: Sequence[Buffer] = (),
-        input_types: Sequence[TensorType] | None = None,
-        output_types: Sequence[TensorType] | None = None,
-        offsets: Mapping[Buffer, int] | None = None,
-        arena_nbytes: int = 0,
-        status: Buffer | None = None,
-        explain_error: Callable[[tuple[int, int, int, int]], str] | None = None,
-        name: str = "program",
-    ) -> None:
-        self.name, self.instructions = name, tuple(instructions)
-        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
-        self._types = (_checked_types("input", inputs, input_types), _checked_types("output", outputs, output_types))
-        self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
-        self._explain_error = explain_error
-        self._status = np.zeros(4, np.int64) if status is None else status.data
-        self.groups: Sequence[Any] = ()  # of the fusion, for explain()
-        self.declined: Sequence[tuple[Any, str]] = ()  # composites that were taken apart, and why
-        self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
-        slots = len(inputs) + len(outputs)
-        self._bound: list[Callable[[], np.ndarray | None]] = [_nothing] * slots  # weak references
-        self._alive: Sequence[np.ndarray] = ()
-        self._at: list[int] = [0] * slots  # addresses
-        numbers = {b: k for k, b in enumerate(inputs)}
-        self._donated = {k: numbers[b] for k, b in enumerate(outputs) if b in numbers}
-        self._unbound = slots - len(self._donated)
-        self._build(Encoder(self._offsets).encode(self.instructions))
+class Program(BaseProgram):
+    """See the module's text; arguments as for `BaseProgram`."""
 
     # -- construction ------------------------------------------------------------------------------
-    def _build(self, code: Code) -> None:
+    def _build(self, status: Buffer | None) -> None:
+        self._status = np.zeros(4, np.int64) if status is None else status.data
+        slots = len(self._inputs) + len(self._outputs)
+        self._bound: list[Callable[[], np.ndarray | None]] = [_nothing] * slots  # weak references
+        self._at: list[int] = [0] * slots  # addresses
+        self._unbound = slots - len(self._donated)
+        self._link(Encoder(self._offsets).encode(self.instructions))
+
+    def _link(self, code: Code) -> None:
+        """Load the kernels and put their addresses, and those that are known of buffers, into the code."""
         calls = list(code.calls.items())
         sources = [*(call.kernel.source for _, call in calls), *(source for _, source in code.entries)]
         companions = dict.fromkeys(s for _, call in calls for s in call.kernel.companions)
@@ -201,9 +142,7 @@ class Program:
         keep: hold the arrays, so that they live as long as they are bound; False: the caller sees to it.
         An output that takes the memory of an input (they share a Buffer) must be given as the same array.
         """
-        for what, arrays, types in (("input", inputs, self._types[0]), ("output", outputs, self._types[1])):
-            if len(arrays) != len(types):
-                raise ValueError(f"{self.name}: expected {len(types)} {what} arrays, received {len(arrays)}")
+        self._check_counts(inputs, outputs)
         first = len(self._inputs)
         changed = False
         for k, array in enumerate(inputs):
@@ -240,21 +179,7 @@ class Program:
                 )
 
     def _bind_one(self, what: str, number: int, slot: int, array: np.ndarray, buffer: Buffer) -> None:
-        expected = self._types[what == "output"][number]
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{self.name}: {what} {number}: expected a NumPy array, received {type(array).__name__}")
-        if expected is not None and (array.shape, array.dtype) != expected:
-            raise ValueError(
-                f"{self.name}: {what} {number}: expected {expected[1]}{list(expected[0])}, "
-                f"received {array.dtype}{list(array.shape)}; convert or reshape the array"
-            )
-        if array.size and array.nbytes < buffer.nbytes:
-            raise ValueError(f"{self.name}: {what} {number}: expected {buffer.nbytes} bytes, received {array.nbytes}")
-        flags = array.flags
-        if not flags.c_contiguous or not flags.aligned:
-            raise ValueError(f"{self.name}: {what} {number} must be contiguous and aligned; use np.ascontiguousarray")
-        if what == "output" and not flags.writeable:
-            raise ValueError(f"{self.name}: output {number} is read-only; pass an array that can be written")
+        self._check_array(what, number, array, buffer)
         address = _address(array)
         self._unbound -= self._bound[slot] is _nothing
         self._bound[slot], self._at[slot] = weakref.ref(array), address
@@ -292,20 +217,9 @@ class Program:
     def _fail(self) -> None:
         status = tuple(int(v) for v in self._status)
         self._status[:] = 0
-        code, node, bad, extent = status
-        text = f"{self.name}: a kernel found bad data (code {code}, node %{node}, value {bad}, allowed extent {extent})"
-        if self._explain_error is not None:
-            text = self._explain_error((code, node, bad, extent))
-        raise KernelError(text, (code, node, bad, extent))
+        self._raise_status(status)  # type: ignore[arg-type]
 
     # -- looking inside ----------------------------------------------------------------------------
-    def explain_rows(self) -> list[Row]:
-        """The kernels in order of execution: what they are for and what they cost."""
-        return [
-            Row(k.name, tuple(map(str, k.origins)), k.extent, chunks(k), k.flops, k.nbytes, k.reason)
-            for k in self.kernels
-        ]
-
     def profile(self, repeats: int = 10, threads: int | None = None) -> list[Timing]:
         """Time of each kernel in a run of `repeats` steps, seen from thread 0 (waiting for others is not in it).
 
@@ -362,14 +276,6 @@ def _nothing() -> None:
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
-
-
-def _checked_types(what: str, buffers: Sequence[Buffer], given: Sequence[TensorType] | None) -> list[Any]:
-    if given is None:
-        return [None] * len(buffers)
-    if len(given) != len(buffers):
-        raise ValueError(f"expected one type for each of {len(buffers)} {what} buffers, received {len(given)}")
-    return [(t.shape, numpy_dtype(t.dtype)) for t in given]
 
 
 def _estimate(kernels: Sequence[Kernel]) -> float:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.codegen.base_program import BaseProgram, Status, Timing
 from graphkeras.codegen.cuda import device as devices
 from graphkeras.codegen.kernel import (
     Buffer,
@@ -36,9 +37,7 @@ from graphkeras.codegen.kernel import (
 )
 from graphkeras.codegen.lower import LoweringError
 from graphkeras.codegen.memory import bodies
-from graphkeras.codegen.program import KernelError, Row, Timing
 from graphkeras.codegen.schedule import all_calls
-from graphkeras.ir.types import TensorType, numpy_dtype
 
 GRAPHS = 4
 """Captured graphs that a program keeps: one for each set of addresses it was bound to lately."""
@@ -55,36 +54,13 @@ class _Slot:
     staging: list[np.ndarray]
 
 
-class CudaProgram:
-    """See the module's text; arguments as for `codegen.program.Program`."""
+class CudaProgram(BaseProgram):
+    """See the module's text; arguments as for `BaseProgram`."""
 
-    def __init__(
-        self,
-        instructions: Sequence[Instruction],
-        *,
-        inputs: Sequence[Buffer] = (),
-        outputs: Sequence[Buffer] = (),
-        input_types: Sequence[TensorType] | None = None,
-        output_types: Sequence[TensorType] | None = None,
-        offsets: Mapping[Buffer, int] | None = None,
-        arena_nbytes: int = 0,
-        status: Buffer | None = None,
-        explain_error: Callable[[tuple[int, int, int, int]], str] | None = None,
-        name: str = "program",
-    ) -> None:
-        self.name, self.instructions = name, tuple(instructions)
-        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
-        self._input_types, self._output_types = list(input_types or ()), list(output_types or ())
-        self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
-        self._explain_error = explain_error
+    # -- construction ------------------------------------------------------------------------------
+    def _build(self, status: Buffer | None) -> None:
         self.device = devices.current()
-        self.groups: Sequence[Any] = ()
-        self.declined: Sequence[Any] = ()
-        self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
-        numbers = {b: k for k, b in enumerate(inputs)}
-        self._donated = {k: numbers[b] for k, b in enumerate(outputs) if b in numbers}
         self._arrays: list[Callable[[], np.ndarray | None]] = []
-        self._alive: Sequence[np.ndarray] = ()
         self._state: frozenset[int] = frozenset()
         self._slots: dict[int, _Slot] = {}
         self._constants: dict[Buffer, int] = {}
@@ -98,7 +74,6 @@ class CudaProgram:
         self._place_constants(status)
         weakref.finalize(self, _release, self.device, self._constants, self._slots, self._graphs)
 
-    # -- construction ------------------------------------------------------------------------------
     def _place_constants(self, status: Buffer | None) -> None:
         found: dict[Buffer, None] = {}
         for call in all_calls(self.instructions):
@@ -123,11 +98,12 @@ class CudaProgram:
         state: Sequence[int] = (),
     ) -> None:
         """Use these arrays from now on. state: positions of inputs that stay on the device (variables)."""
-        for what, arrays, types in (("input", inputs, self._input_types), ("output", outputs, self._output_types)):
-            if len(arrays) != len(types):
-                raise ValueError(f"{self.name}: expected {len(types)} {what} arrays, received {len(arrays)}")
-            for k, (array, wanted) in enumerate(zip(arrays, types, strict=True)):
-                self._check(what, k, array, wanted)
+        self._check_counts(inputs, outputs)
+        for k, (array, buffer) in enumerate(zip(inputs, self._inputs, strict=True)):
+            self._check_array("input", k, array, buffer)
+        for k, (array, buffer) in enumerate(zip(outputs, self._outputs, strict=True)):
+            if k not in self._donated:
+                self._check_array("output", k, array, buffer)
         for k, source in self._donated.items():
             if outputs[k] is not inputs[source]:
                 raise ValueError(
@@ -136,14 +112,6 @@ class CudaProgram:
         self._arrays = [weakref.ref(a) for a in (*inputs, *outputs)]
         self._alive = (*inputs, *outputs) if keep else ()
         self._state = frozenset(state)
-
-    def _check(self, what: str, k: int, array: np.ndarray, wanted: TensorType) -> None:
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{self.name}: {what} {k}: expected a NumPy array, received {type(array).__name__}")
-        if (array.shape, array.dtype) != (wanted.shape, numpy_dtype(wanted.dtype)):
-            raise ValueError(f"{self.name}: {what} {k}: expected {wanted}, received {array.dtype}{list(array.shape)}")
-        if not array.flags.c_contiguous:
-            raise ValueError(f"{self.name}: {what} {k} must be contiguous; use np.ascontiguousarray")
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
         """Run the plan `steps` times. Raises KernelError when a kernel found bad data.
@@ -344,26 +312,15 @@ class CudaProgram:
         if wait:
             driver.synchronize(device.stream)
         if status[0]:
-            self._fail(tuple(int(v) for v in status), places)
+            self._fail(tuple(int(v) for v in status), places)  # type: ignore[arg-type]
 
-    def _fail(self, status: tuple[int, ...], places: Mapping[Buffer, int]) -> None:
+    def _fail(self, status: Status, places: Mapping[Buffer, int]) -> None:
         assert self._status is not None
         self.device.driver.upload(places[self._status], np.zeros(4, np.int64), self.device.stream)
         self.device.driver.synchronize(self.device.stream)
-        code, node, bad, extent = status
-        text = f"{self.name}: a kernel found bad data (code {code}, node %{node}, value {bad}, allowed extent {extent})"
-        if self._explain_error is not None:
-            text = self._explain_error((code, node, bad, extent))
-        raise KernelError(text, (code, node, bad, extent))
+        self._raise_status(status)
 
     # -- looking inside ----------------------------------------------------------------------------
-    def explain_rows(self) -> list[Row]:
-        """The kernels in order of execution: what they are for and what they cost."""
-        return [
-            Row(k.name, tuple(map(str, k.origins)), k.extent, k.extent, k.flops, k.nbytes, k.reason)
-            for k in self.kernels
-        ]
-
     @property
     def kernels_run(self) -> list[Kernel]:
         return [k for k in self.kernels if k.extent > 0]

@@ -25,7 +25,8 @@ from graphkeras.codegen.kernel import (
     Where,
     While,
 )
-from graphkeras.codegen.program import KernelError, Program
+from graphkeras.codegen.base_program import KernelError
+from graphkeras.codegen.program import Program
 
 HEAD = "from graphkeras.codegen.cpu.support import *\n\n\n"
 
