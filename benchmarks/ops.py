@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from benchmarks.contestants import OURS, PEERS, THREADS, Contestant
 from benchmarks.models import Effort
-from benchmarks.ops_cases import QUICK, Case, all_cases
+from benchmarks.op_case import Case
+from benchmarks.ops_cases import QUICK, all_cases
 from benchmarks.records import Record, best_peer, by_case, median, notes, ratio, record, si, table
 from benchmarks.runner import Field, Runner
 from graphkeras.codegen.cpu import roof

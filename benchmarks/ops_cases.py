@@ -1,44 +1,14 @@
 """The kernels that are timed alone: what they take, and the least flops and bytes that the result needs.
 
-A case is plain data, so that every worker builds it for its own library. Arrays are float32, images NHWC, kernels HWIO.
+Everything is float32.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Case:
-    """kernel: which computation; inputs: their shapes; flops, nbytes: of the mathematics, not of an implementation."""
-
-    kernel: str
-    label: str
-    inputs: tuple[Shape, ...]
-    flops: float
-    nbytes: float
-    indices: int = 0  # bound of the last input if it holds indices
-    parameters: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"{self.kernel} {self.label}"
-
-    def arrays(self) -> list[np.ndarray]:
-        """Inputs from a fixed seed, the same in every process."""
-        rng = np.random.default_rng(0)
-        made: list[np.ndarray] = [rng.standard_normal(s, dtype=np.float32) for s in self.inputs]
-        if self.indices:
-            made[-1] = rng.integers(0, self.indices, self.inputs[-1]).astype(np.int32)
-        if self.kernel == "adam":  # second moments are not negative
-            made[3] = np.abs(made[3])
-        return made
+from benchmarks.conv_cases import all_convolutions
+from benchmarks.op_case import Case, Shape
 
 
 def _dot(m: int, k: int, n: int, form: str = "nn") -> Case:
@@ -51,17 +21,6 @@ def _dot(m: int, k: int, n: int, form: str = "nn") -> Case:
 def _dense(m: int, k: int, n: int) -> Case:
     nbytes = 4.0 * (m * k + k * n + n + m * n)
     return Case("dense_relu", f"{m}x{k}x{n}", ((m, k), (k, n), (n,)), 2.0 * m * k * n + 2.0 * m * n, nbytes)
-
-
-def _conv(batch: int, size: int, cin: int, cout: int, k: int = 3, stride: int = 1, pad: int = 1) -> list[Case]:
-    out = (size + 2 * pad - k) // stride + 1
-    x, w, y = (batch, size, size, cin), (k, k, cin, cout), (batch, out, out, cout)
-    flops = 2.0 * math.prod(y) * k * k * cin
-    nbytes = 4.0 * (math.prod(x) + math.prod(w) + math.prod(y))
-    label = f"{batch}x{size}x{size}x{cin} {k}x{k}x{cout}" + (f" /{stride}" if stride > 1 else "")
-    more = (("stride", stride), ("pad", pad), ("x", x), ("w", w))
-    forms = (("conv", (x, w)), ("conv_input_grad", (y, w)), ("conv_kernel_grad", (x, y)))
-    return [Case(kernel, label, inputs, flops, nbytes, 0, more) for kernel, inputs in forms]
 
 
 def _rows(kernel: str, m: int, n: int, flops: float, extra: tuple[Shape, ...] = (), results: float = 1.0) -> Case:
@@ -87,9 +46,7 @@ def all_cases() -> list[Case]:
     made += [_dot(128, 784, 256), _dot(1, 1024, 1024), _dot(256, 4096, 1024), _dot(6400, 32, 32)]
     made += [_dot(513, 511, 509), _dot(1024, 1024, 1024), _dot(1024, 1024, 1024, "tn"), _dot(1024, 1024, 1024, "nt")]
     made += [_dense(32, 784, 256), _dense(1024, 1024, 1024)]
-    made += _conv(32, 28, 1, 32, pad=0) + _conv(32, 13, 32, 64, pad=0) + _conv(32, 32, 16, 16)
-    made += _conv(32, 32, 16, 32, stride=2) + _conv(8, 56, 64, 64) + _conv(8, 14, 256, 256)
-    made += _conv(8, 56, 64, 256, k=1, pad=0) + _conv(2, 224, 3, 64, k=7, stride=2, pad=3)
+    made += all_convolutions()
     for shape in ((32, 10), (12800, 200), (4096, 1024)):
         made.append(_rows("softmax", *shape, flops=5.0))
     for shape in ((6400, 32), (4096, 1024)):

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ops_cases import ADAM, Case
+from benchmarks.op_case import Case
+from benchmarks.ops_cases import ADAM
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Builder, Graph
@@ -56,9 +57,13 @@ def _dense(b: Builder, case: Case, x: Node, w: Node, bias: Node) -> Node:
 
 def _conv(b: Builder, case: Case, x: Node, y: Node) -> Node:
     p = dict(case.parameters)
-    attrs = dict(strides=(p["stride"],) * 2, padding=((p["pad"],) * 2,) * 2, dilation=(1, 1), groups=1)
-    shape = {"conv": {}, "conv_input_grad": {"shape": p["x"]}, "conv_kernel_grad": {"shape": p["w"]}}[case.kernel]
-    return b.emit(case.kernel, x, y, **shape, **attrs)
+    dilation = (p["dilation"],) * len(p["strides"])
+    attrs = dict(strides=p["strides"], padding=tuple((n, n) for n in p["pads"]), dilation=dilation, groups=p["groups"])
+    if case.kernel == "conv":
+        return b.conv(x, y, **attrs)
+    if case.kernel == "conv_kernel_grad":
+        return b.conv_kernel_grad(x, y, shape=p["w"], **attrs)
+    return b.conv_input_grad(x, y, shape=p["x"], **attrs)
 
 
 def _adam(b: Builder, case: Case, w: Node, g: Node, m: Node, v: Node) -> tuple[Node, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ops_cases import ADAM, Case
-
-Prepared = tuple[Callable[[], Any], Callable[[], np.ndarray]]
+from benchmarks.conv_peers import Prepared, jax_conv, torch_conv
+from benchmarks.op_case import Case
+from benchmarks.ops_cases import ADAM
 
 
 def prepare(library: str, case: Case) -> Prepared | None:
@@ -94,7 +94,7 @@ def _torch(case: Case, *arrays: np.ndarray) -> Prepared | None:
     torch.set_grad_enabled(False)
     a = [torch.from_numpy(x.copy()) for x in arrays]
     if _family(case) == "conv":
-        return _torch_conv(case, torch, *a)
+        return torch_conv(case, torch, *a)
     if _family(case) == "dot":
         x, y = (m.T if form == "t" else m for form, m in zip(case.kernel[-2:], a, strict=True))
         out = torch.empty((x.shape[0], y.shape[1]))
@@ -120,33 +120,6 @@ def _torch(case: Case, *arrays: np.ndarray) -> Prepared | None:
     return run, lambda: run().numpy()
 
 
-def _torch_conv(case: Case, torch: Any, x: Any, y: Any) -> Prepared:
-    """Channels last in memory, which is the layout that oneDNN likes best."""
-    p = dict(case.parameters)
-
-    def image(t: Any) -> Any:
-        return t.permute(0, 3, 1, 2)  # NCHW in shape, NHWC in memory
-
-    def kernel(t: Any) -> Any:
-        return t.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-
-    stride, pad = [p["stride"]] * 2, [p["pad"]] * 2
-    if case.kernel == "conv":
-        u, w = image(x), kernel(y)
-        run = lambda: torch.conv2d(u, w, None, stride, pad)  # noqa: E731
-        return run, lambda: run().permute(0, 2, 3, 1).contiguous().numpy()
-    grad = torch.ops.aten.convolution_backward
-    rest = (None, stride, pad, [1, 1], False, [0, 0], 1)
-    if case.kernel == "conv_input_grad":
-        u, w = image(torch.zeros(p["x"])), kernel(y)
-        dy = image(x)
-        run = lambda: grad(dy, u, w, *rest, [True, False, False])[0]  # noqa: E731
-        return run, lambda: run().permute(0, 2, 3, 1).contiguous().numpy()
-    u, dy, w = image(x), image(y), kernel(torch.zeros(p["w"]))
-    run = lambda: grad(dy, u, w, *rest, [False, True, False])[1]  # noqa: E731
-    return run, lambda: run().permute(2, 3, 1, 0).contiguous().numpy()
-
-
 def _torch_adam(torch: Any, w: Any, g: Any, m: Any, v: Any) -> Prepared:
     """PyTorch's fused optimizer kernel."""
     step = torch.tensor(1e6)  # bias corrections are 1 then, as in the other libraries' version
@@ -167,7 +140,7 @@ def _jax(case: Case, *arrays: np.ndarray) -> Prepared | None:
     a = [jnp.asarray(x) for x in arrays]
     if case.kernel == "adam":
         return _jax_adam(jax, jnp, *a)
-    fn = jax.jit(_jax_conv(case, jax) if _family(case) == "conv" else _jax_function(case, jax, jnp))
+    fn = jax.jit(jax_conv(case, jax) if _family(case) == "conv" else _jax_function(case, jax, jnp))
     return lambda: fn(*a).block_until_ready(), lambda: np.asarray(fn(*a))
 
 
@@ -195,22 +168,6 @@ def _jax_function(case: Case, jax: Any, jnp: Any) -> Callable[..., Any]:
         "gather": lambda x, i: jnp.take(x, i, axis=0, mode="clip"),
     }
     return calls[_family(case)]
-
-
-def _jax_conv(case: Case, jax: Any) -> Callable[..., Any]:
-    p = dict(case.parameters)
-
-    def conv(x: Any, w: Any) -> Any:
-        pad = [(p["pad"],) * 2] * 2
-        names = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, w, (p["stride"],) * 2, pad, dimension_numbers=names)
-
-    zeros = jax.numpy.zeros
-    if case.kernel == "conv":
-        return conv
-    if case.kernel == "conv_input_grad":
-        return lambda dy, w: jax.vjp(lambda x: conv(x, w), zeros(p["x"]))[1](dy)[0]
-    return lambda x, dy: jax.vjp(lambda w: conv(x, w), zeros(p["w"]))[1](dy)[0]
 
 
 def _jax_adam(jax: Any, jnp: Any, w: Any, g: Any, m: Any, v: Any) -> Prepared:

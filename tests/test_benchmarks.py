@@ -15,7 +15,8 @@ import pytest
 from benchmarks import ablate, compare, dynamic, models, ops, ops_ours, ops_peers, page, records, scale
 from benchmarks.__main__ import main
 from benchmarks.contestants import OURS, Contestant, contestants
-from benchmarks.ops_cases import Case, all_cases
+from benchmarks.op_case import Case
+from benchmarks.ops_cases import all_cases
 from benchmarks.runner import Field, Runner, round_order
 from benchmarks.workloads import build
 
