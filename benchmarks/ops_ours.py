@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,19 @@ def bind(program: Program, graph: Graph, aliases: dict[int, int], arrays: list[n
 def build(case: Case, arrays: list[np.ndarray]) -> tuple[Graph, dict[int, int]]:
     b = Builder()
     inputs = [b.input(type_of(a), f"x{k}") for k, a in enumerate(arrays)]
-    made = _GRAPHS[case.kernel.split("_")[0] if case.kernel.startswith(("dot", "conv")) else case.kernel](
-        b, case, *inputs
-    )
-    outputs = list(made) if isinstance(made, tuple) else [made]
-    aliases = {0: 0, 1: 2, 2: 3} if case.kernel == "adam" else {}
-    return Graph(inputs, outputs, case.kernel), aliases
+    return Graph(inputs, results(b, case, inputs), case.kernel), aliases(case)
+
+
+def results(b: Builder, case: Case, inputs: Sequence[Node]) -> list[Node]:
+    """The nodes that compute the case."""
+    family = case.kernel.split("_")[0] if case.kernel.startswith(("dot", "conv")) else case.kernel
+    made = _GRAPHS[family](b, case, *inputs)
+    return list(made) if isinstance(made, tuple) else [made]
+
+
+def aliases(case: Case) -> dict[int, int]:
+    """Which results overwrite which inputs."""
+    return {0: 0, 1: 2, 2: 3} if case.kernel == "adam" else {}
 
 
 def _dot(b: Builder, case: Case, x: Node, y: Node) -> Node:

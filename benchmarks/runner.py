@@ -15,6 +15,7 @@ from benchmarks.contestants import Contestant
 
 PAUSE = 0.15  # seconds between two contestants: thread pools of the one before spin on for a while
 TIMEOUT = 900.0  # seconds after which a silent worker has failed
+BURIAL = 20.0  # seconds in which a process must be gone; one that hangs in a driver cannot be ended
 T = TypeVar("T")
 
 
@@ -23,10 +24,12 @@ class WorkerFailed(RuntimeError):
 
 
 class Runner:
-    """A worker process; `start` is what it reported when it was ready."""
+    """A worker process; `start` is what it reported when it was ready. patience: seconds until silence is failure."""
 
-    def __init__(self, who: Contestant, *arguments: str, script: str = "worker.py", **env: str) -> None:
-        self.who = who
+    def __init__(
+        self, who: Contestant, *arguments: str, script: str = "worker.py", patience: float = TIMEOUT, **env: str
+    ) -> None:
+        self.who, self.patience = who, patience
         self.errors = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115 (closed in close)
         command = [who.python, str(Path(__file__).parent / script), *arguments]
         self.process = subprocess.Popen(
@@ -45,16 +48,24 @@ class Runner:
 
     def _read(self) -> Any:
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT)
-        if not ready:
-            self.process.kill()
+        ready, _, _ = select.select([self.process.stdout], [], [], self.patience)
         line = self.process.stdout.readline() if ready else ""
         if not line:
-            code = self.process.wait()
+            end = f"ended with code {self._buried(BURIAL)}" if ready else f"was silent for {self.patience:.0f} s"
+            self._buried(0)
             self.errors.seek(0)
             said = [x for x in self.errors.read().splitlines() if x.strip()]
-            raise WorkerFailed(f"{self.who.name} ended with code {code}: {said[-1][:300] if said else 'said nothing'}")
+            raise WorkerFailed(f"{self.who.name} {end}: {said[-1][:300] if said else 'said nothing'}")
         return json.loads(line)
+
+    def _buried(self, seconds: float) -> int | None:
+        """The process's exit code; it is killed after so many seconds. None where even that does not end it."""
+        for wait in (seconds, BURIAL):
+            try:
+                return self.process.wait(timeout=wait)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return None
 
     def ask(self, **request: Any) -> Any:
         assert self.process.stdin is not None
@@ -69,18 +80,15 @@ class Runner:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self._buried(BURIAL)
         self.errors.close()
 
 
 class Field:
-    """Contestants by name. One that fails leaves a note and takes no further part."""
+    """Contestants by name. One that fails leaves a note and takes no further part. pause: seconds between two."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = PAUSE) -> None:
+        self.pause = pause
         self.runners: dict[str, Runner] = {}
         self.notes: dict[str, str] = {}
 
@@ -97,7 +105,7 @@ class Field:
             runner = self.runners.get(name)
             if runner is None:
                 continue
-            time.sleep(PAUSE)
+            time.sleep(self.pause)
             try:
                 results[name] = do(runner)
             except WorkerFailed as error:
