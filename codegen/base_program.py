@@ -13,10 +13,19 @@ import numpy as np
 
 from graphkeras.codegen.kernel import Buffer, Instruction, Kernel
 from graphkeras.codegen.schedule import all_calls, chunks
+from graphkeras.ir.node import Origin
 from graphkeras.ir.types import TensorType, numpy_dtype
 
 Status = tuple[int, int, int, int]
 """What a kernel says of bad data: (code, node id, bad value, extent)."""
+
+
+Named = Callable[[Origin], Origin]
+
+
+def same(origin: Origin) -> Origin:
+    """The place as it was called when it was compiled."""
+    return origin
 
 
 class KernelError(IndexError, RuntimeError):
@@ -77,6 +86,7 @@ class BaseProgram(ABC):
         self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
         self._explain_error = explain_error
         self.groups: Sequence[Any] = ()  # of the fusion, for explain()
+        self.named: Named = same  # what errors call layers: whoever binds may call them otherwise
         self.declined: Sequence[tuple[Any, str]] = ()  # composites that were taken apart, and why
         self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
         self._alive: Sequence[np.ndarray] = ()

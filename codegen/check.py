@@ -45,12 +45,12 @@ class CheckedProgram(Program):
 
     def _explain_difference(self, k: int, got: Any, wanted: Any, before: Sequence[np.ndarray]) -> str:
         node = self._optimised.outputs[k]
-        text = f"{self.name}: output {k} ({node.type}, layer {node.origin}) differs from the interpreter: "
+        text = f"{self.name}: output {k} ({node.type}, layer {self.named(node.origin)}) differs from the interpreter: "
         text += f"{_difference(got, wanted)}. "
         found = self._first_wrong(before)
         if found is not None:
             bad, detail = found
-            return text + f"First wrong value: %{bad.id} = {bad.op} in layer {bad.origin}: {detail}."
+            return text + f"First wrong value: %{bad.id} = {bad.op} in layer {self.named(bad.origin)}: {detail}."
         if not close(evaluate(self._optimised, before)[k], np.asarray(wanted)):
             return text + "The optimised graph, interpreted, is wrong too: switch stages off with GRAPHKERAS_PASSES."
         kernels = [kernel.name for kernel in self.kernels if node in kernel.nodes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from graphkeras.codegen import flags, report
@@ -15,7 +15,7 @@ from graphkeras.codegen.memory import bodies, plan_memory
 from graphkeras.codegen.program import Program
 from graphkeras.codegen.target import CPU, Target
 from graphkeras.ir.graph import Graph
-from graphkeras.ir.node import Node
+from graphkeras.ir.node import Node, Origin
 from graphkeras.ir.passes.pipeline import DOCS, names, optimise
 
 
@@ -71,7 +71,7 @@ def compile_graph(
         offsets=plan.offsets,
         arena_nbytes=plan.nbytes,
         status=ctx.status,
-        explain_error=lambda status: _explain(status, nodes),
+        explain_error=lambda status: _explain(status, nodes, program.named),
         name=graph.name,
     )
     program.groups = ctx.groups
@@ -82,13 +82,14 @@ def compile_graph(
     return program
 
 
-def _explain(status: tuple[int, int, int, int], nodes: Mapping[int, Node]) -> str:
+def _explain(status: tuple[int, int, int, int], nodes: Mapping[int, Node], named: Callable[[Origin], Origin]) -> str:
     """The message of an error that a kernel reported: (code, node id, bad value, extent)."""
     _, identity, value, extent = status
     node = nodes.get(identity)
     where = "the compiled step"
-    if node is not None and (node.origin.layer or node.origin.file):
-        where = f"layer {node.origin}" if node.origin.layer else f"{node.origin.file}:{node.origin.line}"
+    origin = Origin() if node is None else named(node.origin)
+    if origin.layer or origin.file:
+        where = f"layer {origin}" if origin.layer else f"{origin.file}:{origin.line}"
     op = node.op if node is not None else "a kernel"
     return (
         f"In {where}, {op!r} received the index {value}, but only 0 to {extent - 1} exist. Check the data (labels, "

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from graphkeras.codegen import flags
+from graphkeras.codegen.base_program import Named, same
 from graphkeras.codegen.kernel import Kernel
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Graph
@@ -34,9 +35,17 @@ def explain(program: Program) -> str:
         rows.append((row.name, _short(layers, 48), str(row.extent), str(row.chunks), _si(row.flops), _si(row.nbytes)))
     total = f"{len(program.kernels)} kernels, {len({s for k in program.kernels for s in k.sources})} different, "
     total += f"{_si(sum(k.flops for k in program.kernels))}flop, {_si(sum(k.nbytes for k in program.kernels))}B, "
-    apart = [f"{n.op} in {n.origin.layer or 'no layer'} ({n.origin.phase}): {why}" for n, why in program.declined]
-    notes = "".join(f"\ntaken apart: {text}" for text in dict.fromkeys(apart))
+    notes = "".join(f"\ntaken apart: {text}" for text in taken_apart(program))
     return f"{program.name}\n{_table(rows)}\n{total}arena {_si(program.arena_nbytes)}B{notes}"
+
+
+def taken_apart(program: Program, named: Named = same) -> list[str]:
+    """Which composites have no template, in which layer and phase, and why."""
+    found = []
+    for node, why in program.declined:
+        origin = named(node.origin)
+        found.append(f"{node.op} in {origin.layer or 'no layer'} ({origin.phase}): {why}")
+    return list(dict.fromkeys(found))
 
 
 def with_parts(kernels: Iterable[Kernel]) -> Iterator[Kernel]:
@@ -57,19 +66,22 @@ def timings(program: Program) -> str:
     return f"{program.name}: {sum(measured) * 1e6:.1f} µs a step in kernels\n{_table(rows)}"
 
 
-def kernel_rows(program: Program, seconds: Sequence[float]) -> list[tuple[Any, ...]]:
+def kernel_rows(program: Program, seconds: Sequence[float], named: Named = same) -> list[tuple[Any, ...]]:
     """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals, reason) of each kernel, in order.
 
     A kernel belongs to the layer of the node it is built around: its product or reduction, else its last node.
+    refusals: which ops that read its results are not part of it, and why. named: what the reader calls the place that
+    a node comes from.
     """
     reasons = {n: g.refusals for g in program.groups for n in g.nodes}
     rows = []
     for kernel, time in zip(program.kernels_run, seconds, strict=True):
         nodes = kernel.nodes
         heavy = next((n for n in nodes if get_op(n.op).kind not in (Kind.POINTWISE, Kind.VIEW)), None)
-        main = heavy.origin if heavy is not None else nodes[-1].origin if nodes else Origin("copies")
-        layers = tuple(dict.fromkeys(n.origin.layer for n in nodes))
-        refusals = tuple(dict.fromkeys(reason for n in nodes for _, reason in reasons.get(n, ())))
+        main = named(heavy.origin if heavy is not None else nodes[-1].origin) if nodes else Origin("copies")
+        layers = tuple(dict.fromkeys(named(n.origin).layer for n in nodes))
+        refused = (pair for n in nodes for pair in reasons.get(n, ()))
+        refusals = tuple(dict.fromkeys(f"{n.op} of {named(n.origin).layer or 'step'}: {why}" for n, why in refused))
         row = (kernel.name, time, kernel.flops, kernel.nbytes, max(1, len(nodes)), layers, refusals, kernel.reason)
         rows.append((main.layer or "step", main.phase, *row))
     return rows

@@ -10,15 +10,16 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from graphkeras.backend.structure import SAME, Names, structure
 from graphkeras.core import placement
 from graphkeras.ir import residence
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.node import attr_key
 from graphkeras.ir.types import numpy_dtype
 
 CACHE_SIZE = 128
@@ -38,11 +39,11 @@ class Executable(Protocol):
     owner: Any
     stays_bound: bool  # whether a run after `release` still finds the arrays, if somebody else keeps them alive
 
-    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = (), names: Names = SAME) -> None:
         """Say where the inputs are read and the outputs written; a donated output is the array of its input.
 
         state: positions of the inputs that are arrays of variables: a device keeps their values between runs, and
-        their owner asks for them (`graphkeras.ir.residence`).
+        their owner asks for them (`graphkeras.ir.residence`). names: what errors call the layers.
         """
 
     def run(self, steps: int = 1) -> None:
@@ -50,6 +51,15 @@ class Executable(Protocol):
 
     def release(self) -> None:
         """Forget the bound arrays, so that nothing is kept alive between runs."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One executable of a step, for reports: what it is a part of ("" for a step that is one graph), and its names."""
+
+    title: str
+    executable: Executable
+    names: Names
 
 
 class InterpretedExecutable:
@@ -64,7 +74,7 @@ class InterpretedExecutable:
         self._inputs: Arrays = ()
         self._outputs: Arrays = ()
 
-    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = (), names: Names = SAME) -> None:
         self._inputs, self._outputs = inputs, outputs
 
     def run(self, steps: int = 1) -> None:
@@ -96,7 +106,8 @@ class NativeExecutable:
         self._times: list[float] | None = None
         program.keep_profile()
 
-    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = (), names: Names = SAME) -> None:
+        self.program.named = names
         # The program keeps addresses only: a reference kept there would make a variable copy itself before each run.
         self._bound = (inputs, outputs)
         self.program.bind(inputs, outputs, keep=False)
@@ -118,11 +129,17 @@ class NativeExecutable:
         """Temporary memory of one run, in bytes."""
         return self.program.arena_nbytes
 
-    def kernel_rows(self) -> list[tuple[Any, ...]]:
-        """Each kernel in order; see codegen's `report.kernel_rows`."""
+    def kernel_rows(self, names: Names = SAME) -> list[tuple[Any, ...]]:
+        """Each kernel in order, its layers as `names` calls them; see codegen's `report.kernel_rows`."""
         from graphkeras.codegen.report import kernel_rows
 
-        return kernel_rows(self.program, self._times if self._times is not None else self.program.measured())
+        return kernel_rows(self.program, self._times if self._times is not None else self.program.measured(), names)
+
+    def taken_apart(self, names: Names = SAME) -> list[str]:
+        """Which composites have no template here, and why."""
+        from graphkeras.codegen.report import taken_apart
+
+        return taken_apart(self.program, names)
 
     def roof_share(self, flops: float, nbytes: float, seconds: float) -> float | None:
         """Part of the machine's nearest limit that so much work in so many seconds is; the first call measures it."""
@@ -134,7 +151,8 @@ class NativeExecutable:
 class DeviceExecutable(NativeExecutable):
     """A program on a GPU: state stays there, and whoever reads it on the host asks for it."""
 
-    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = ()) -> None:
+    def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = (), names: Names = SAME) -> None:
+        self.program.named = names
         self._bound = (inputs, outputs)
         self.program.bind(inputs, outputs, keep=False, state=state)
 
@@ -226,6 +244,9 @@ def compile(graph: Graph, donate: Mapping[int, int] | None = None, interpret: bo
         graph: what to run.
         donate: {index of an output: index of the input whose memory it overwrites}.
         interpret: use the NumPy references whatever the target is.
+
+    Graphs of equal structure share an executable: what it tells about layers is to be read through
+    `Names(executable.graph, graph)`.
     """
     aliases = dict(donate or {})
     where = "interpret" if interpret else target()
@@ -253,27 +274,15 @@ def _make(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
 def _make_for_device(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
     from graphkeras.codegen.compile import compile_graph
     from graphkeras.codegen.cuda import device
-    from graphkeras.codegen.cuda.target import CUDA
     from graphkeras.codegen.lower import LoweringError
 
     with device.using(where) as found:
         placement.announce(where, found.driver.name, placement.chosen()[1])
         try:
-            return DeviceExecutable(graph, compile_graph(graph, aliases, target=CUDA))
+            return DeviceExecutable(graph, compile_graph(graph, aliases, target=found.target))
         except LoweringError as error:
             warnings.warn(f"{graph.name} runs on the CPU: {error} for {where}.", stacklevel=2)
     return _make(graph, aliases, "cpu")
-
-
-def structure(graph: Graph) -> Any:
-    """A hashable value that is equal for graphs which compute the same in the same way (names and origins aside)."""
-    position = {node: i for i, node in enumerate(graph.nodes)}
-    rows = []
-    for node in graph.nodes:
-        attrs = () if node.op == "input" else tuple((k, _key(v)) for k, v in sorted(node.attrs.items()))
-        rows.append((node.op, tuple(position[i] for i in node.inputs), attrs, node.type))
-    ends = tuple(position[n] for n in graph.inputs), tuple(position[n] for n in graph.outputs)
-    return tuple(rows), ends
 
 
 def _settings() -> tuple[Any, ...]:
@@ -281,14 +290,6 @@ def _settings() -> tuple[Any, ...]:
     from graphkeras.codegen import flags
 
     return flags.TF32.value, flags.FRONTEND.value, flags.PASSES.value
-
-
-def _key(value: Any) -> Any:
-    if isinstance(value, Graph):
-        return structure(value)
-    if isinstance(value, (tuple, list)):
-        return tuple(_key(v) for v in value)
-    return attr_key(value)
 
 
 def empty_outputs(graph: Graph) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphkeras.backend.executor import structure
+from graphkeras.backend.structure import structure
 from graphkeras.core.errors import user_place
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace, check_single

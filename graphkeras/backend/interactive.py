@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.backend.executor import Executable
 from graphkeras.backend.segments import Env, Segment
+from graphkeras.backend.structure import Names
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace
 from graphkeras.core.variable import Variable
@@ -51,6 +53,7 @@ class InteractiveTrace(Trace):
         super().__init__()
         self.name, self.arrays, self.constants = name, arrays, constants
         self.env: Env = {}
+        self.computed: list[tuple[Executable | None, Names]] = []  # in order, for reports
         self._lifted = 0
 
     def input(self, type: TensorType, name: str = "") -> Tensor:
@@ -93,3 +96,4 @@ class InteractiveTrace(Trace):
         known = set(self.env)
         segment.members = reachable(segment.wanted, stop=known) - known
         segment.run(self.env, self.name)
+        self.computed.append((segment.executable, segment.names))

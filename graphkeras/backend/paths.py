@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.backend.executor import Executable, Piece
 from graphkeras.backend.guarded import Guard, GuardedTrace, PathChanged, Roots, StateGrown, ValuesUsed
 from graphkeras.backend.interactive import Constants, InteractiveTrace
 from graphkeras.backend.segments import End, Env, Segment, commit
+from graphkeras.backend.structure import Names
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace, eager, origin
 from graphkeras.ir.node import Node
-from graphkeras.ir.types import is_inexact
+from graphkeras.ir.types import is_inexact, numpy_dtype
 
 MAX_PATHS = 64
 MAX_SETTINGS = 4  # values of one variable of floats
@@ -55,6 +57,7 @@ class PathTree:
         self.traces = 0
         self.interactive = False  # Python code uses values: it has to run in each call
         self._constants = Constants()
+        self._latest: Sequence[tuple[Executable | None, Names]] = ()  # of the last call in which Python ran
         self._changes = 0
         self._warned: set[str] = set()
         self._lock = threading.RLock()
@@ -90,6 +93,7 @@ class PathTree:
             except StateGrown:
                 continue
             trace.compute(Segment(end=end))
+            self._latest = trace.computed
             return end.payload, commit(end, trace.env)
 
     def _end(self, trace: Trace) -> End:
@@ -150,6 +154,26 @@ class PathTree:
             yield segment
             waiting += segment.children.values()
 
+    def pieces(self) -> list[Piece]:
+        """What has been compiled: segments, each before its branches; then the parts of the last call of Python."""
+        found: list[Piece] = []
+
+        def walk(segment: Segment, after: str) -> None:
+            where = "up to a decision in " + _short(segment.site) if segment.guard is not None else "to the end"
+            if segment.executable is not None:
+                found.append(Piece(f"segment {len(found) + 1}, {after}, {where}", segment.executable, segment.names))
+            for value, child in segment.children.items():
+                assert segment.guard is not None
+                walk(child, f"after {_short(segment.site)} gave {_value(segment.guard, value)}")
+
+        if self.root is not None:
+            walk(self.root, "from the start")
+        for number, (executable, names) in enumerate(self._latest):
+            if executable is not None:
+                title = f"part {number + 1} of the last call, which handed values to Python"
+                found.append(Piece(title, executable, names))
+        return found
+
     # -- growing -----------------------------------------------------------------------------------
     def _add(self, arrays: Sequence[np.ndarray], env: Env, answers: Sequence[tuple[Node, np.ndarray]]) -> None:
         """Trace the path that begins with these answers and add it."""
@@ -188,6 +212,16 @@ class PathTree:
         if path[-1].guard is not None:
             raise PathChanged
         return path
+
+
+def _short(site: str) -> str:
+    return site.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _value(guard: Node, raw: bytes) -> str:
+    """An answer in words."""
+    value = np.frombuffer(raw, numpy_dtype(guard.dtype)).reshape(guard.shape)
+    return str(value.item()) if value.size == 1 else f"an array like {value.ravel()[:3].tolist()}"
 
 
 def _divide(path: Sequence[Segment]) -> None:

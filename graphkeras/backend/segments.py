@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphkeras.backend import executor
+from graphkeras.backend.structure import SAME, Names
 from graphkeras.core.variable import Variable
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
@@ -45,6 +46,7 @@ class Segment:
     sources: tuple[Node, ...] = ()  # what the inputs of `graph` stand for
     results: tuple[Node, ...] = ()  # what its outputs stand for
     executable: executor.Executable | None = None
+    names: Names = SAME  # what `graph` calls the layers of `executable`
     _donated: dict[Variable, tuple[Node, Node]] = field(default_factory=dict)  # root and new value
 
     @property
@@ -74,7 +76,7 @@ class Segment:
         ]
         with self.executable.lock:
             self.executable.owner = self
-            self.executable.bind(inputs, outputs)
+            self.executable.bind(inputs, outputs, names=self.names)
             try:
                 self.executable.run(1)
             finally:
@@ -87,7 +89,9 @@ class Segment:
         self._donated = {} if self.end is None or can_fail(self.graph) else self._in_place(self.end)
         places = {s: i for i, s in enumerate(self.sources)}
         aliases = {self.results.index(write): places[root] for root, write in self._donated.values()}
-        self.executable = executor.compile(self.graph, aliases) if self.results else None
+        if self.results:
+            self.executable = executor.compile(self.graph, aliases)
+            self.names = Names(self.executable.graph, self.graph)
 
     def _in_place(self, end: End) -> dict[Variable, tuple[Node, Node]]:
         """Variables whose new value can overwrite the old one: nobody asks for the old one afterwards."""

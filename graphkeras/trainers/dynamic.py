@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.backend.executor import Piece
 from graphkeras.backend.guarded import StateGrown
 from graphkeras.backend.paths import PathTree, Recorded
 from graphkeras.core import tree
@@ -40,7 +41,6 @@ class DynamicStep:
         model, mode, data, rows: as for `trace_step`.
     """
 
-    executable = None
     written: frozenset[int] = frozenset()
 
     def __init__(self, model: Any, mode: str, data: Any, rows: Rows | None) -> None:
@@ -57,6 +57,10 @@ class DynamicStep:
         self.tree: PathTree = trees[key]
         self.report: _Report | None = None
         self.results: list[np.ndarray] = []
+
+    def pieces(self) -> list[Piece]:
+        """What to look at to explain the step: the segments of its tree."""
+        return self.tree.pieces()
 
     @property
     def prediction(self) -> Any:

@@ -5,10 +5,10 @@ Every compiled step times its kernels during its first runs, so looking costs no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from graphkeras.trainers.step import StepProgram
+from graphkeras.backend.executor import Piece
 
 WIDTH = 120  # of the tables, also where the terminal is narrower
 ROOF_WIDTH = 9
@@ -17,9 +17,10 @@ ROOF_WIDTH = 9
 class KernelRow(NamedTuple):
     """One kernel of a step: time in seconds, work in flops and bytes, what it computes and for which layers.
 
-    refusals: why neighbours are not part of it. reason: why its operations are one kernel.
+    refusals: which neighbours are not part of it, and why. reason: why its operations are one kernel.
     roof: part of the machine's nearest limit that is reached (floating-point peak, or bandwidth of copies in memory);
         above 1 where the data stays in caches, None where it was not measured.
+    segment: of a step whose Python code decides on values, which piece of it this is; "" where the step is one graph.
     """
 
     layer: str
@@ -33,6 +34,7 @@ class KernelRow(NamedTuple):
     refusals: tuple[str, ...]
     reason: str = ""
     roof: float | None = None
+    segment: str = ""
 
 
 class Explain:
@@ -41,7 +43,8 @@ class Explain:
     def profile(self, mode: str = "train") -> list[KernelRow]:
         """The kernels of the newest compiled step, in order, with measured times and shares of the machine's limits.
 
-        The first call in a process measures the limits, which takes about a second and 128 MiB a thread.
+        The first call in a process measures the limits, which takes about a second and 128 MiB a thread. A step whose
+        Python code decides on values has the kernels of all its segments; `segment` tells them apart.
 
         Args:
             mode: "train", "test" or "predict".
@@ -62,13 +65,14 @@ class Explain:
         >>> sum(row.seconds for row in model.profile()) > 0
         True
         """
-        share = self._newest_program(mode).executable.roof_share  # type: ignore[attr-defined]
-        rows = self._kernel_rows(mode)
-        return [row._replace(roof=share(row.flops, row.nbytes, row.seconds)) for row in rows]
+        return [row for piece in self._pieces(mode) for row in self._rows_of(piece, roof=True)]
 
-    def _kernel_rows(self, mode: str) -> list[KernelRow]:
-        program = self._newest_program(mode)
-        return [_shorten(self.name, KernelRow(*row)) for row in program.executable.kernel_rows()]  # type: ignore[attr-defined]
+    def _rows_of(self, piece: Piece, roof: bool) -> list[KernelRow]:
+        executable: Any = piece.executable
+        rows = [KernelRow(*row, segment=piece.title) for row in executable.kernel_rows(piece.names)]
+        if roof:
+            rows = [row._replace(roof=executable.roof_share(row.flops, row.nbytes, row.seconds)) for row in rows]
+        return [_shorten(self.name, row) for row in rows]  # type: ignore[attr-defined]
 
     def explain(self, mode: str = "train", kernels: bool = False, reasons: bool = False, roof: bool = False) -> None:
         """Print what the compiler made of the model: layers, fused kernels, share of time, bytes and flops.
@@ -76,34 +80,48 @@ class Explain:
         Args:
             mode: "train", "test" or "predict".
             kernels: one line per kernel in the order of execution, instead of one per layer and phase.
-            reasons: also say why operations were fused, and why neighbours were not.
+            reasons: also say why operations were fused, which neighbours were not and why, and which ops were taken
+                apart because no template takes them as a whole.
             roof: also show how near kernels come to the machine's limits, which are measured first (see `profile`).
+
+        A step whose Python code decides on values is shown segment by segment, with the decisions that lead there.
         """
         from rich.console import Console
 
-        rows = self.profile(mode) if roof else self._kernel_rows(mode)
-        console = Console(highlight=False)
-        width = WIDTH + (ROOF_WIDTH if roof else 0)
-        if console.width < width:
-            console = Console(highlight=False, width=width)
-        console.print(_table(rows if kernels else _by_layer(rows), self.name, mode))  # type: ignore[attr-defined]
-        console.print(_summary(rows, self._newest_program(mode)))
-        if reasons:
-            for row in rows:
-                for text in (row.reason, *row.refusals):
-                    if text:
-                        console.print(f"  {row.kernel}: {text}")
+        for number, piece in enumerate(self._pieces(mode)):
+            rows = self._rows_of(piece, roof)
+            console = Console(highlight=False)
+            width = WIDTH + (ROOF_WIDTH if roof else 0)
+            if console.width < width:
+                console = Console(highlight=False, width=width)
+            if number:
+                console.print()
+            title = f"{self.name}: " + (f"{mode} step, {piece.title}" if piece.title else f"one {mode} step")  # type: ignore[attr-defined]
+            console.print(_table(rows if kernels else _by_layer(rows), title), markup=False)
+            console.print(_summary(rows, piece), markup=False)
+            if reasons:
+                for line in _reasons(rows, piece):
+                    console.print("  " + line, markup=False)
 
-    def _newest_program(self, mode: str) -> StepProgram:
+    def _pieces(self, mode: str) -> Sequence[Piece]:
+        """The compiled pieces of the step that has run most."""
         programs = [p for key, p in self.__dict__.get("_programs", {}).items() if key[0] == mode]
-        native = [p for p in programs if hasattr(p.executable, "kernel_rows")]
-        if native:
-            return max(native, key=lambda p: p.executable.steps_done)  # type: ignore[attr-defined]
+        native = [[piece for piece in p.pieces() if hasattr(piece.executable, "kernel_rows")] for p in programs]
+        if any(native):
+            return max(native, key=lambda pieces: sum(p.executable.steps_done for p in pieces))  # type: ignore[attr-defined]
         verb = {"train": "fit", "test": "evaluate"}.get(mode, mode)
         raise ValueError(
             f"Model {self.name!r} has no compiled {mode} step to explain. "  # type: ignore[attr-defined]
             f"Call `{verb}()` first (without run_eagerly and with GRAPHKERAS_TARGET=cpu)."
         )
+
+
+def _reasons(rows: Iterable[KernelRow], piece: Piece) -> list[str]:
+    said = []
+    for row in rows:
+        said += [f"{row.kernel}: {row.reason}"] if row.reason else []
+        said += [f"{row.kernel} without {text}" for text in row.refusals]
+    return said + [f"taken apart: {text}" for text in piece.executable.taken_apart(piece.names)]  # type: ignore[attr-defined]
 
 
 def _shorten(model: str, row: KernelRow) -> KernelRow:
@@ -132,11 +150,12 @@ def _by_layer(rows: Iterable[KernelRow]) -> list[KernelRow]:
     return merged
 
 
-def _table(rows: list[KernelRow], model: str, mode: str) -> Any:
+def _table(rows: list[KernelRow], title: str) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     total = sum(row.seconds for row in rows) or 1.0
-    table = Table(title=f"{model}: one {mode} step", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
     table.add_column("layers", width=28, no_wrap=True, overflow="ellipsis")
     table.add_column("phase", no_wrap=True)
     table.add_column("kernels", width=30, no_wrap=True, overflow="ellipsis")
@@ -156,11 +175,11 @@ def _table(rows: list[KernelRow], model: str, mode: str) -> Any:
     return table
 
 
-def _summary(rows: list[KernelRow], program: StepProgram) -> str:
+def _summary(rows: list[KernelRow], piece: Piece) -> str:
     seconds = sum(row.seconds for row in rows)
     flops, nbytes = sum(row.flops for row in rows), sum(row.nbytes for row in rows)
     operations = sum(row.operations for row in rows)
-    arena = program.executable.arena_nbytes  # type: ignore[attr-defined]
+    arena = piece.executable.arena_nbytes  # type: ignore[attr-defined]
     return (
         f"{operations} graph operations became {len(rows)} kernels: {seconds * 1e6:.0f} us a step, {_si(flops)}flop, "
         f"{_si(nbytes)}B moved,\n{_si(arena)}B of temporary memory"

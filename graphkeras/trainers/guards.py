@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.node import Node
+from graphkeras.ir.types import is_int
 
 # Ops that only move, copy or recast the values of their first input (concat: of all).
 MOVES = frozenset(
@@ -54,14 +56,33 @@ def index_checks(graph: Graph, data: int) -> tuple[tuple[IndexCheck, ...], bool]
             covered = False
         if not _is_checked(node):
             continue
+        extent = node.inputs[0].shape[node.attrs["axis"]]
+        low, high = bounds(node.inputs[1])
+        if -extent <= low and high < extent:
+            continue
         sources = _sources(node.inputs[1])
         if sources is None or any(s not in positions for s in sources):
             covered = False
             continue
-        extent = node.inputs[0].shape[node.attrs["axis"]]
         for source in sources:
             found[IndexCheck(positions[source], source.attrs["name"], extent, node.origin.layer)] = None
     return tuple(found), covered
+
+
+def bounds(node: Node) -> tuple[float, float]:
+    """Least and greatest value that an integer node can have, as far as that is plain to see."""
+    if not is_int(node.dtype):
+        return -math.inf, math.inf
+    if node.op == "const":
+        array = node.attrs["value"].array
+        return (int(array.min()), int(array.max())) if array.size else (-math.inf, math.inf)
+    if node.op in ("maximum", "minimum"):
+        (a, b), (c, d) = map(bounds, node.inputs)
+        return (max(a, c), max(b, d)) if node.op == "maximum" else (min(a, c), min(b, d))
+    if node.op in MOVES and node.op != "cast":  # what a cast makes of a number depends on both dtypes
+        found = [bounds(i) for i in (node.inputs if node.op == "concat" else node.inputs[:1])]
+        return min(low for low, _ in found), max(high for _, high in found)
+    return -math.inf, math.inf
 
 
 def _is_checked(node: Node) -> bool:

@@ -268,6 +268,7 @@ class FastPredict:
     def __init__(self, program: StepProgram, batch: np.ndarray) -> None:
         self.executable = program.executable
         self.lock = program.executable.lock
+        self.names = program.names
         self.checks = program.index_checks
         self.variables = program.variables
         self.input = np.empty(batch.shape, batch.dtype)
@@ -289,7 +290,7 @@ class FastPredict:
 
     def _bind(self) -> None:
         values = [v._value for v in self.variables]
-        self.executable.bind([self.input, *values], [self.output])
+        self.executable.bind([self.input, *values], [self.output], names=self.names)
         self.executable.owner = self
         self.bound = [weakref.ref(a) for a in values]
         if self.executable.stays_bound:

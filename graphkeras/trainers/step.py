@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphkeras.backend import executor
+from graphkeras.backend.structure import SAME, Names
 from graphkeras.core import tree
 from graphkeras.core.tensor import Tensor
 from graphkeras.core.trace import Trace, ValueRequested, eager, origin
@@ -54,7 +55,12 @@ class StepProgram:
     prediction: Any = None  # structure of the predictions, leaves are their types
     result_arrays: list[np.ndarray] = field(default_factory=list)  # outputs that belong to the program
     index_checks: tuple[IndexCheck, ...] = ()
+    names: Names = SAME  # what the traced model calls the layers of `executable`
     guarded: bool = True  # whether no step can fail on data that `check` has passed
+
+    def pieces(self) -> list[executor.Piece]:
+        """What to look at to explain the step."""
+        return [executor.Piece("", self.executable, self.names)]
 
     def check(self, arrays: Sequence[np.ndarray]) -> None:
         """Refuse data with indices out of range, before they spoil a step."""
@@ -71,7 +77,7 @@ class StepProgram:
             for i in range(len(self.executable.graph.outputs)):
                 outputs.append(inputs[self.aliases[i]] if i in self.aliases else next(own))
             self.executable.owner = self
-            self.executable.bind(inputs, outputs, state=range(len(arrays), len(inputs)))
+            self.executable.bind(inputs, outputs, range(len(arrays), len(inputs)), self.names)
             try:
                 if self.guarded:
                     self.executable.run(steps)
@@ -345,10 +351,12 @@ class StepTracer:
         ]
         logs = dict(zip(self.extra, own[len(own) - len(self.extra) :], strict=True))
         checks, covered = index_checks(graph, sum(leaf is not None for leaf in tree.flatten(self.data)))
+        executable = executor.compile(graph, aliases, interpret=interpret)
         return StepProgram(
             index_checks=checks,
             guarded=covered,
-            executable=executor.compile(graph, aliases, interpret=interpret),
+            executable=executable,
+            names=Names(executable.graph, graph),
             variables=variables,
             written=frozenset(i for i, v in enumerate(variables) if v in writes),
             aliases=aliases,

@@ -82,3 +82,118 @@ def test_nothing_to_explain_before_fit():
     model.compile("adam", "mse")
     with pytest.raises(ValueError, match=r"'fresh' has no compiled train step.*`fit\(\)`"):
         model.explain()
+
+
+def trained(names, title, activation="relu", separate=False):
+    """A model of two Dense layers with these names; `separate` makes the activation a layer of its own."""
+    middle = [layers.Activation(activation, name=names[1])] if separate else []
+    wide = layers.Dense(UNITS, None if separate else activation, name=names[0])
+    stack = [keras.Input((INPUTS,)), wide, *middle, layers.Dense(2, name=names[-1])]
+    made = keras.Sequential(stack, name=title)
+    made.compile(keras.optimizers.Adam(name=f"rule_of_{title}"), "mse")
+    made.fit(np.zeros((4 * ROWS, INPUTS)), np.zeros((4 * ROWS, 2)), batch_size=ROWS, verbose=0)
+    return made
+
+
+def names_in(rows):
+    return {x for row in rows for x in (row.layer, *row.layers) if x}
+
+
+def test_equal_models_share_a_program_and_keep_their_names(capsys):
+    first, second = trained(("a1", "a2"), "first"), trained(("b1", "b2"), "second")
+    executables = {p.executable for m in (first, second) for p in m.__dict__["_programs"].values()}
+    assert len(executables) == 1
+    for model, letter, other in ((second, "b", "a"), (first, "a", "b")):
+        found = names_in(model.profile())
+        assert {f"{letter}1", f"{letter}2", f"rule_of_{model.name}"} <= found
+        assert not {f"{other}1", f"{other}2"} & found
+        assert {row.phase for row in model.profile() if f"{letter}1" in row.layers} >= {"forward", "backward"}
+        model.explain(kernels=True, reasons=True)
+        text = capsys.readouterr().out
+        assert f"{letter}1 " in text and f"{other}1" not in text and f"{other}2" not in text
+
+
+def test_layers_that_are_cut_otherwise_share_no_program():
+    """One layer of the first would stand for two of the second: names could not be told apart."""
+    one, two = trained(("a1", "a2"), "one"), trained(("b1", "bend", "b2"), "two", separate=True)
+    assert {"a1", "a2"} <= names_in(one.profile())
+    assert {"b1", "bend", "b2"} <= names_in(two.profile())
+
+
+def test_names_of_loops_are_those_of_the_model():
+    def recurrent(prefix):
+        stack = [keras.Input((5, 3)), layers.LSTM(4, name=prefix + "_lstm"), layers.Dense(1, name=prefix + "_end")]
+        made = keras.Sequential(stack, name=prefix)
+        made.compile("sgd", "mse")
+        made.fit(np.zeros((16, 5, 3)), np.zeros((16, 1)), batch_size=8, verbose=0)
+        return made
+
+    for model in (recurrent("red"), recurrent("blue")):
+        assert {f"{model.name}_lstm", f"{model.name}_end"} <= names_in(model.profile())
+        other = "blue" if model.name == "red" else "red"
+        assert not any(name.startswith(other) for name in names_in(model.profile()))
+
+
+def test_an_error_in_a_shared_program_names_the_layer_of_the_model_that_ran():
+    class Look(keras.Model):
+        def __init__(self, name):
+            super().__init__(name=name)
+            self.table = layers.Embedding(10, 3, name=f"table_of_{name}")
+
+        def call(self, tokens):
+            return keras.ops.sum(self.table(tokens + 1), axis=1)  # no check of the data sees this index
+
+    models = [Look(name) for name in ("left", "right")]
+    for model in models:
+        model.compile("sgd", "mse")
+        model.fit(np.zeros((8, 2), "int32"), np.zeros((8, 3), "float32"), batch_size=8, verbose=0)
+    for model in reversed(models):
+        with pytest.raises(IndexError, match=f"table_of_{model.name}.*index 10"):
+            model.fit(np.full((8, 2), 9, "int32"), np.zeros((8, 3), "float32"), batch_size=8, verbose=0)
+
+
+class Deciding(keras.Model):
+    """Its step depends on a value; `values` makes Python use it."""
+
+    def __init__(self, values=False, name="deciding"):
+        super().__init__(name=name)
+        self.values = values
+        self.inner, self.end = layers.Dense(8, name="inner"), layers.Dense(1, name="end")
+
+    def call(self, x):
+        y = self.inner(x)
+        if self.values:
+            return self.end(y * float(keras.ops.mean(x)))
+        if keras.ops.mean(x) > 0:
+            y = keras.ops.tanh(y)
+        return self.end(y)
+
+
+def test_a_step_that_decides_is_shown_by_segments(capsys):
+    model = Deciding()
+    model.compile("sgd", "mse")
+    x = np.concatenate([np.ones((8, 4)), -np.ones((8, 4))])
+    model.fit(x, np.zeros((16, 1)), batch_size=8, shuffle=False, verbose=0)
+    by_segment = {}
+    for row in model.profile():
+        by_segment.setdefault(row.segment, []).append(row)
+    assert len(by_segment) == 3
+    (root,) = [s for s in by_segment if "up to a decision in test_explain.py" in s]
+    (positive,) = [s for s in by_segment if "gave True, to the end" in s]
+    (negative,) = [s for s in by_segment if "gave False, to the end" in s]
+    assert next(iter(by_segment)) == root
+    work = {s: sum(row.operations for row in rows) for s, rows in by_segment.items()}
+    assert work[positive] > work[negative]  # tanh and its gradient
+    assert "end" in names_in(by_segment[positive]) and "end" in names_in(by_segment[negative])
+    model.explain(roof=True, reasons=True)
+    text = capsys.readouterr().out
+    assert all(segment in " ".join(text.split()) for segment in by_segment)
+
+
+def test_a_step_that_hands_values_to_python_is_shown_by_parts(capsys):
+    model = Deciding(values=True)
+    model.compile("sgd", "mse")
+    model.fit(np.ones((32, 4)), np.zeros((32, 1)), batch_size=8, verbose=0)
+    assert {"inner", "end"} <= names_in(model.profile())
+    model.explain()
+    assert "handed values to Python" in capsys.readouterr().out
