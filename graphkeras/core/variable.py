@@ -106,13 +106,13 @@ class Variable(Operators):
                     f"variable {self._path!r}: all extents of `shape` must be known. Received: shape={wanted}"
                 )
             name = standardize_dtype(dtype)
-            value = convert_to_tensor(initializer(wanted, dtype=name), dtype=name)
-        if tuple(value.shape) != wanted:
+            held = [convert_to_tensor(initializer(wanted, dtype=name), dtype=name)]
+        shape = tuple(held[0].shape)
+        if shape != wanted:
             raise ValueError(
-                f"variable {self._path!r}: the initializer {initializer} returned shape {tuple(value.shape)}, "
-                f"expected {wanted}."
+                f"variable {self._path!r}: the initializer {initializer} returned shape {shape}, expected {wanted}."
             )
-        return _own(value.numpy())
+        return _taken(held)
 
     # -- value -------------------------------------------------------------------------------------
     @property
@@ -343,6 +343,22 @@ class _plain_scopes:
 def _own(array: np.ndarray) -> np.ndarray:
     """An array nobody else can change."""
     return np.array(array, order="C")
+
+
+def _references(held: list[Any]) -> int:
+    return sys.getrefcount(held[0])
+
+
+_ONLY_HELD = _references([object()])  # depends on the version of Python
+
+
+def _taken(held: list[Tensor]) -> np.ndarray:
+    """The array of the tensor in `held`: itself where nobody else can reach it, else a copy."""
+    if _references(held) == _ONLY_HELD and held[0].trace is None:
+        array = [held.pop().data]
+        alone = _references(array) == _ONLY_HELD and array[0].flags.owndata and array[0].flags.writeable
+        return array[0] if alone and array[0].flags.c_contiguous else _own(array[0])
+    return _own(held[0].numpy())
 
 
 def _check_choice(argument: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -234,7 +234,10 @@ def part(x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
 def full_of(shape: Sequence[int], value: Any, dtype: str) -> Tensor:
     """A constant array: a broadcast scalar in a trace, an ordinary array outside."""
     if current_trace() is None:
-        return Tensor(np.full(tuple(shape), value, dtype=numpy_dtype(dtype)))
+        first = np.full((), value, dtype=numpy_dtype(dtype))
+        if first.dtype.hasobject or any(first.tobytes()):
+            return Tensor(np.full(tuple(shape), first, dtype=first.dtype))
+        return Tensor(np.zeros(tuple(shape), dtype=first.dtype))  # fresh pages are zero: none is touched here
     return apply("broadcast_to", to_tensor(value, dtype), shape=tuple(shape))
 
 

@@ -15,6 +15,7 @@ from graphkeras.ir.types import TensorType
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
+BLOCK = 32768  # elements that the reference computes at a time: its arrays stay in the cache
 
 
 def _infer(key: TensorType, *, shape: tuple[int, ...]) -> TensorType:
@@ -26,25 +27,42 @@ def _infer(key: TensorType, *, shape: tuple[int, ...]) -> TensorType:
 def threefry(k0: Any, k1: Any, x0: np.ndarray, x1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The block function on uint32 arrays (additions wrap)."""
     k0, k1 = np.asarray(k0, np.uint32), np.asarray(k1, np.uint32)
+    shape = np.broadcast_shapes(k0.shape, k1.shape, x0.shape, x1.shape)
+    x0, x1 = (np.array(np.broadcast_to(x, shape)) for x in (x0, x1))
+    _threefry_in_place(k0, k1, x0, x1, np.empty(shape, np.uint32))
+    return x0, x1
+
+
+def _threefry_in_place(k0: Any, k1: Any, x0: np.ndarray, x1: np.ndarray, spare: np.ndarray) -> None:
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(PARITY))
     with np.errstate(over="ignore"):
-        x0, x1 = x0 + keys[0], x1 + keys[1]
+        np.add(x0, keys[0], out=x0)
+        np.add(x1, keys[1], out=x1)
         for group in range(5):
             for r in ROTATIONS[group % 2]:
-                x0 = x0 + x1
-                x1 = (x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r))
-                x1 = x1 ^ x0
-            x0 = x0 + keys[(group + 1) % 3]
-            x1 = x1 + keys[(group + 2) % 3] + np.uint32(group + 1)
-    return x0, x1
+                np.add(x0, x1, out=x0)
+                np.left_shift(x1, np.uint32(r), out=spare)
+                np.right_shift(x1, np.uint32(32 - r), out=x1)
+                np.bitwise_or(x1, spare, out=x1)
+                np.bitwise_xor(x1, x0, out=x1)
+            np.add(x0, keys[(group + 1) % 3], out=x0)
+            np.add(x1, keys[(group + 2) % 3] + np.uint32(group + 1), out=x1)
 
 
 def _reference(key: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
     """Element i is the first word of the block of counter i, exclusive-or the second."""
-    index = np.arange(prod(shape), dtype=np.uint64)
-    low, high = index.astype(np.uint32), (index >> np.uint64(32)).astype(np.uint32)
-    first, second = threefry(key[0], key[1], low, high)
-    return (first ^ second).reshape(shape)
+    size = prod(shape)
+    found = np.empty(size, np.uint32)
+    second, spare = np.empty((2, min(size, BLOCK)), np.uint32)
+    steps = np.arange(min(size, BLOCK), dtype=np.uint32)
+    for start in range(0, size, BLOCK):  # BLOCK divides 2**32: the high word is the same for a whole block
+        first = found[start : start + BLOCK]
+        n = len(first)
+        np.add(steps[:n], np.uint32(start % 2**32), out=first)
+        second[:n] = start >> 32
+        _threefry_in_place(key[0], key[1], first, second[:n], spare[:n])
+        np.bitwise_xor(first, second[:n], out=first)
+    return found.reshape(shape)
 
 
 def _decompose(b: Builder, node: Node) -> Node:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import graphkeras as keras
+from graphkeras import ops
 from graphkeras.callbacks import Callback
+from graphkeras.trainers.step import trace_step
 from tests.frontend.training import data, linear, numpy_sgd
 
 
@@ -175,3 +177,24 @@ def test_recompiling_keeps_what_is_not_given(interpreted):
     model = linear(metrics=["mae"])
     model.compile("sgd")
     assert set(model.fit(x, y, verbose=0).history) == {"loss", "mae"}
+
+
+def test_indices_that_the_graph_keeps_in_range_need_no_copy_of_the_state():
+    """Labels are clipped to the classes by the loss, so that no step can fail half way; a table's indices are not."""
+    x, y = np.zeros((4, 3), np.int32), np.zeros((4,), np.int64)
+
+    def guarded(*layers):
+        head = (keras.layers.Flatten(), keras.layers.Dense(5))
+        model = keras.Sequential([keras.Input((3,), dtype="int32"), *layers, *head])
+        model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return trace_step(model, "train", (x, y, None)).guarded
+
+    def looked_up(low, high):
+        table = keras.layers.Embedding(7, 2)
+        return keras.layers.Lambda(lambda t: ops.clip(t + 1, low, high)), table
+
+    assert guarded(keras.layers.Embedding(7, 2))  # checked in the data, before the step
+    assert guarded(*looked_up(0, 6))
+    assert not guarded(*looked_up(0, 7))
+    assert not guarded(*looked_up(-8, 6))
+    assert not guarded(keras.layers.Lambda(lambda t: t + 1), keras.layers.Embedding(7, 2))

@@ -26,6 +26,29 @@ def test_values_from_arrays_callables_and_names():
     np.testing.assert_array_equal(keras.Variable("ones", shape=(2, 1)), [[1], [1]])
 
 
+def test_a_first_value_is_taken_over_only_where_nobody_else_has_it():
+    kept = np.ones(3, np.float32)
+    tensor = ops.convert_to_tensor(np.ones(3, np.float32))
+    starts = {
+        "array": (lambda shape, dtype: kept, kept),
+        "tensor": (lambda shape, dtype: tensor, tensor.numpy()),
+        "view": (lambda shape, dtype: kept[:], kept),
+        "initializer": (keras.initializers.Constant(tensor), tensor.numpy()),
+    }
+    for name, (start, source) in starts.items():
+        v = keras.Variable(start, shape=(3,), dtype="float32")
+        assert not np.shares_memory(v.writable(), source), name
+    fresh = []
+
+    def make(shape, dtype):
+        array = np.zeros(shape, dtype)
+        fresh.append(array.__array_interface__["data"][0])
+        return ops.convert_to_tensor(array)
+
+    v = keras.Variable(make, shape=(3,), dtype="float32")
+    assert v.writable().__array_interface__["data"][0] == fresh[0]
+
+
 def test_wrong_construction_is_explained():
     with pytest.raises(ValueError, match="needs the `shape`"):
         keras.Variable(lambda shape, dtype: np.zeros(shape))
