@@ -62,7 +62,7 @@ def compile_graph(
     instructions = join_segments(ctx.instructions)
     plan = plan_memory(instructions, align=target.align)
     nodes = {n.id: n for n in graph.nodes}
-    program = (CheckedProgram if flags.CHECK.value and target is CPU else target.program)(
+    program: Program = (CheckedProgram if flags.CHECK.value and target is CPU else target.program)(
         instructions,
         inputs=[v.buffer for v in inputs],
         outputs=[v.buffer for v in outputs],
