@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.lower import emitter_of, refusal_of
 from graphkeras.codegen.target import Target
 from graphkeras.ir.node import Node
@@ -17,7 +18,8 @@ class Claims:
     def __call__(self, node: Node) -> bool:
         if emitter_of(node.op, self.target) is None:
             return False
-        reason = refusal_of(node, self.target)
+        off = "attention_tiles" in flags.PASSES.value
+        reason = "attention_tiles is switched off" if off else refusal_of(node, self.target)
         if reason is not None:
             self.declined.append((node, reason))
         return reason is None

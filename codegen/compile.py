@@ -30,7 +30,7 @@ def compile_graph(
     """
     started = time.perf_counter()
     off = flags.PASSES.value
-    unknown = off - names() - flags.KERNEL_STAGES
+    unknown = off - names() - {*flags.KERNEL_STAGES}
     if unknown:
         raise ValueError(
             f"GRAPHKERAS_PASSES: expected stages among {', '.join(sorted({*DOCS} - {'decompose'}))}, "
@@ -59,7 +59,7 @@ def compile_graph(
                 )
             outputs.append(inputs[source])
     ctx.graph(graph, inputs, outputs)
-    instructions = join_segments(ctx.instructions)
+    instructions = ctx.instructions if "join_launches" in off else join_segments(ctx.instructions)
     plan = plan_memory(instructions, align=target.align)
     nodes = {n.id: n for n in graph.nodes}
     program: Program = (CheckedProgram if flags.CHECK.value and target is CPU else target.program)(

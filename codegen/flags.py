@@ -90,6 +90,21 @@ def _choice(*names: str) -> Callable[[str], str]:
     return parse
 
 
+def _tune(text: str) -> str:
+    """What to do where a kernel can be made in several ways: "off", "remembered" or "measure"."""
+    known = {
+        "0": "off",
+        "off": "off",
+        "1": "measure",
+        "on": "measure",
+        "measure": "measure",
+        "remembered": "remembered",
+    }
+    if text.lower() not in known:
+        raise ValueError("0, 1 or remembered")
+    return known[text.lower()]
+
+
 def _passes(text: str) -> frozenset[str]:
     """Names of passes that are switched off, written as -name,-name."""
     parts = [p.strip() for p in text.split(",") if p.strip()]
@@ -119,9 +134,14 @@ DUMP: Flag[Path | None] = Flag(
     _folder,
     "Receives one folder per compile: the graph after each stage, the plan, kernel sources, repro.py.",
 )
-KERNEL_STAGES = frozenset({"fuse", "winograd"})
-"""What PASSES can switch off besides stages and rules of graphs: sharing of kernels, and 3 x 3 convolutions with fewer
-products (their results differ from direct sums by rounding)."""
+KERNEL_STAGES = {
+    "fuse": "neighbours share a kernel",
+    "winograd": "3 x 3 convolutions with fewer products; results differ from direct sums by rounding",
+    "attention_tiles": "attention in tiles, without a matrix of scores in memory",
+    "row_loops": "all steps of a recurrence in one kernel, threads share the rows",
+    "join_launches": "updates of all weights in one launch",
+}
+"""What PASSES can switch off besides stages and rules of graphs, and what it is."""
 
 PASSES: Flag[frozenset[str]] = Flag("PASSES", frozenset(), _passes, "Stages and single rules to leave out.")
 CHECK = Flag("CHECK", False, _boolean, "Run each kernel also through the interpreter and compare.")
@@ -139,5 +159,13 @@ CACHE: Flag[Path | None] = Flag(
     _cache_folder,
     "Folder of compiled kernels, or off.",
 )
+TUNE = Flag(
+    "TUNE",
+    "remembered",
+    _tune,
+    "1 measures kernels that can be made in several ways and remembers the fastest in the folder of CACHE; 0 takes "
+    "what the cost model says; default: what was measured, else the model.",
+)
+TUNE_SECONDS = Flag("TUNE_SECONDS", 300, _integer(0, 1_000_000), "Most seconds that TUNE=1 takes in one process.")
 TF32 = Flag("TF32", False, _boolean, "Whether GPUs may round float32 products to tf32 (10 bits of fraction): faster.")
 CPU = Flag("CPU", "", str, "CPU to compile for, in LLVM's spelling (also AArch64's); default: this machine's.")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.control import Scan, is_plain, lower_body, split_off
 from graphkeras.codegen.cpu.loop_kernel import Share, loop_kernel
 from graphkeras.codegen.cpu.params import SERIAL
@@ -32,6 +33,8 @@ COSTLY = 16  # multiplications' worth of an exponential or a division
 
 def lower_by_rows(ctx: Lowering, scan: Scan) -> bool:
     """Lower the scan to one kernel over shares of the rows; False (and nothing emitted) where that is impossible."""
+    if "row_loops" in flags.PASSES.value:
+        return False
     turned, sources = _turned(scan)
     cut = _cut(turned)
     if cut is None:
@@ -53,7 +56,8 @@ def lower_whole(ctx: Lowering, scan: Scan) -> None:
             scan.inputs[k] = ctx.copy(source)
     before, rest = split_off(lower_body(ctx, scan.body, scan.inputs, scan.places), *_buffers(scan))
     ctx.instructions += before
-    if ctx.target.name != "cpu" or not is_plain(rest) or any(is_parallel(i) for i in rest):
+    plan_only = ctx.target.name != "cpu" or "row_loops" in flags.PASSES.value
+    if plan_only or not is_plain(rest) or any(is_parallel(i) for i in rest):
         ctx.instructions.append(Loop(scan.length, rest, scan.steps))
     else:
         ctx.launch(loop_kernel(scan.length, 1, [Share(rest, {})], scan.steps, _known(scan, before), 1))
