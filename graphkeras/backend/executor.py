@@ -104,7 +104,7 @@ class NativeExecutable:
         self._bound: tuple[Arrays, Arrays] = ((), ())
         self.steps_done = 0
         self._times: list[float] | None = None
-        program.keep_profile()
+        self.time_again()
 
     def bind(self, inputs: Arrays, outputs: Arrays, state: Sequence[int] = (), names: Names = SAME) -> None:
         self.program.named = names
@@ -117,7 +117,7 @@ class NativeExecutable:
         self.program.run(steps)
         residence.changed_all(self._bound[1])
         self.steps_done += steps
-        if self._times is None and self.steps_done >= PROFILED_STEPS:
+        if self._times is None and self.steps_done >= self._timed_until:
             self._times = self.program.measured()
             self.program.stop_profile()
 
@@ -128,6 +128,13 @@ class NativeExecutable:
     def arena_nbytes(self) -> int:
         """Temporary memory of one run, in bytes."""
         return self.program.arena_nbytes
+
+    def time_again(self) -> None:
+        """Time the kernels of the next `PROFILED_STEPS` steps; what was measured before is forgotten."""
+        with self.lock:
+            self._times = None
+            self._timed_until = self.steps_done + PROFILED_STEPS
+            self.program.keep_profile()
 
     def kernel_rows(self, names: Names = SAME) -> list[tuple[Any, ...]]:
         """Each kernel in order, its layers as `names` calls them; see codegen's `report.kernel_rows`."""

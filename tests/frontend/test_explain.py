@@ -42,6 +42,22 @@ def test_the_work_of_a_dense_layer_is_counted(model):
     assert row.nbytes >= 4 * (ROWS * INPUTS + INPUTS * UNITS + UNITS + ROWS * UNITS)
 
 
+def test_times_can_be_measured_again(model):
+    x, y = np.zeros((70 * ROWS, INPUTS)), np.zeros((70 * ROWS, 2))
+
+    def times():
+        return [row.seconds for row in model.profile()]
+
+    model.fit(x, y, batch_size=ROWS, verbose=0)
+    before = times()
+    model.fit(x, y, batch_size=ROWS, verbose=0)
+    assert times() == before  # 64 steps are enough
+    model.reset_profile()
+    assert not any(times())
+    model.fit(x, y, batch_size=ROWS, verbose=0)
+    assert len(times()) == len(before) and all(times()) and times() != before
+
+
 def test_shares_of_the_roof_are_shown_where_asked_for(model, capsys):
     for row in model.profile():
         assert row.seconds > 0 and row.roof > 0
