@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import select
 import subprocess
 import tempfile
@@ -21,6 +23,13 @@ T = TypeVar("T")
 
 class WorkerFailed(RuntimeError):
     """A worker ended or was silent for too long; the message holds the end of what it said."""
+
+
+def last_words(text: str) -> str:
+    """The line of an output that says what went wrong: the last that names an error, else the last."""
+    lines = [x.strip() for x in text.splitlines() if x.strip()]
+    errors = [x for x in lines if re.match(r"[\w.]*(Error|Exception|Unavailable|OutOfMemory)\b.*: ", x)]
+    return (errors or lines or ["said nothing"])[-1][:300]
 
 
 class Runner:
@@ -54,8 +63,7 @@ class Runner:
             end = f"ended with code {self._buried(BURIAL)}" if ready else f"was silent for {self.patience:.0f} s"
             self._buried(0)
             self.errors.seek(0)
-            said = [x for x in self.errors.read().splitlines() if x.strip()]
-            raise WorkerFailed(f"{self.who.name} {end}: {said[-1][:300] if said else 'said nothing'}")
+            raise WorkerFailed(f"{self.who.name} {end}: {last_words(self.errors.read())}")
         return json.loads(line)
 
     def _buried(self, seconds: float) -> int | None:
@@ -79,7 +87,8 @@ class Runner:
     def close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # a request that nobody read
+                    stream.close()
         self._buried(BURIAL)
         self.errors.close()
 
@@ -97,6 +106,12 @@ class Field:
             self.runners[name] = make()
         except (WorkerFailed, OSError) as error:
             self.notes[name] = str(error)
+
+    def __enter__(self) -> Field:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def each(self, do: Callable[[Runner], T], order: Sequence[str] | None = None) -> dict[str, T]:
         """do(runner) for everybody still there, in the given order."""
