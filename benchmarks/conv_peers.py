@@ -29,7 +29,7 @@ def torch_conv(case: Case, torch: Any, x: Any, y: Any) -> Prepared:
         return t.permute(len(axes) + 1, len(axes), *axes).contiguous(memory_format=layout)
 
     def images(t: Any) -> np.ndarray:
-        return t.permute(0, *(a + 2 for a in axes), 1).contiguous().numpy()
+        return t.permute(0, *(a + 2 for a in axes), 1).squeeze(1 if row else ()).contiguous().numpy()
 
     strides, pads = [*row, *p["strides"]], [*(0 for _ in row), *p["pads"]]
     dilation, none = [p["dilation"]] * len(axes), [0] * len(axes)
@@ -51,7 +51,7 @@ def torch_conv(case: Case, torch: Any, x: Any, y: Any) -> Prepared:
         return run, lambda: images(run())
     u, dy, w = image(x), image(y), kernel(torch.zeros(p["w"]))
     run = lambda: grad(dy, u, w, *rest, [False, True, False])[1]  # noqa: E731
-    return run, lambda: run().permute(*(a + 2 for a in axes), 1, 0).contiguous().numpy()
+    return run, lambda: run().permute(*(a + 2 for a in axes), 1, 0).squeeze(0 if row else ()).contiguous().numpy()
 
 
 def jax_conv(case: Case, jax: Any) -> Callable[..., Any]:

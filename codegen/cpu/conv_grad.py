@@ -15,10 +15,12 @@ import math
 import numpy as np
 
 from graphkeras.codegen.cpu import depthwise, winograd, winograd_grad
-from graphkeras.codegen.cpu.conv import Axis, Window, WindowPrinter, operands
+from graphkeras.codegen.cpu.conv import operands
+from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import sum_runs
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.cpu.window import Axis, Window
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
@@ -198,7 +200,7 @@ class KernelGradPrinter(WindowPrinter):
         for i in range(spatial):
             words += ["rows" if i == 0 else f"count{i}", f"x_next{i}", f"dy_step{i}"]
         x_at, column = ("j0", "j0") if c.depthwise else ("g * cin", "g * columns + j0")
-        source = "piece" if self.padded else "x"
+        source = "piece_of_x" if self.padded else "x"
         groups, panels = w.block("for g in range(groups)"), w.block(f"for j0 in range(0, columns, {self.panel})")
         with groups, panels, w.block(f"for i in range(0, tile_rows, {self.mr})"):
             w.line(f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, from_row + i),")

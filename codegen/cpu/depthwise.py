@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import sum_runs
 from graphkeras.codegen.cpu.squares import Square
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
+from graphkeras.codegen.cpu.window import Axis, Window
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering
 from graphkeras.codegen.writer import Writer
-
-if TYPE_CHECKING:
-    from graphkeras.codegen.cpu.conv import Axis, Window
 
 MOST_TAPS, MOST_INPUTS = 49, 144  # of a square: all of them are written out
 MOST_SUMS = 25  # taps of a kernel's gradient: more do not stay in registers
@@ -56,8 +53,6 @@ class Plan:
 
 
 def _plan(c: Window, y_step: int) -> Plan:
-    from graphkeras.codegen.cpu.conv import Axis
-
     axes = c.axes if len(c.axes) == 2 else (Axis(1, 1, 1, 1, 1, 1, 0), *c.axes)
     wide = vectors().registers == 32
     small = any(a.stride > 1 for a in axes) or math.prod(a.taps for a in axes) > 9 or not wide

@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, items_per_chunk, small_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.cpu.window import Window
 from graphkeras.codegen.cpu.winograd_sizes import OUT, POINTS, TAPS, UNROLL
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering
 from graphkeras.codegen.writer import Writer
-
-if TYPE_CHECKING:
-    from graphkeras.codegen.cpu.conv import Window
 
 LINE = 64  # bytes of a cache line
 BLOCK = 192 * 1024  # bytes of a block's points, inputs and products together

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, small_kernel
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
+from graphkeras.codegen.cpu.window import Window
 from graphkeras.codegen.cpu.winograd import Cut, image_params, print_inputs, print_tile
 from graphkeras.codegen.cpu.winograd_sizes import POINTS, UNROLL
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering
 from graphkeras.codegen.writer import Writer
-
-if TYPE_CHECKING:
-    from graphkeras.codegen.cpu.conv import Window
 
 RUNS = 8  # sums that are kept apart ...
 TILES = 512  # ... and more where each of them has so many tiles
