@@ -7,7 +7,9 @@ the sum of its weights; sums are brought down where a larger score turns up. Bot
 from __future__ import annotations
 
 from graphkeras.codegen.cpu.attention_parts import Work
-from graphkeras.codegen.cuda.attention_tiles import Columns, Tiled, Tiles, refusal
+from graphkeras.codegen.cuda.attention_source import refusal
+from graphkeras.codegen.cuda.attention_tensor import TensorForward, on_tensor_cores
+from graphkeras.codegen.cuda.attention_tiles import Columns, Tiled, Tiles
 from graphkeras.codegen.cuda.source import WARP
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -19,7 +21,8 @@ from graphkeras.ir.ops.attention import HIDDEN
 def lower_attention(ctx: Lowering, group: Group) -> None:
     work = Work.of(ctx, group)
     results = [ctx.result(group.anchor, i, group.items) for i in range(3)]
-    ctx.launch(_Forward(work, group, results).kernel())
+    form = TensorForward if on_tensor_cores(work) else _Forward
+    ctx.launch(form(work, group, results).kernel())
 
 
 class _Forward(Tiled):

@@ -14,7 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphkeras.codegen.cpu.attention_parts import Work
-from graphkeras.codegen.cuda.attention_tiles import Operand, Tiled, Tiles, refusal, row_step
+from graphkeras.codegen.cuda.attention_source import Operand, refusal
+from graphkeras.codegen.cuda.attention_tensor import on_tensor_cores
+from graphkeras.codegen.cuda.attention_tensor_grad import TensorByKey, TensorByQuery
+from graphkeras.codegen.cuda.attention_tiles import Tiled, Tiles, row_step
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
@@ -28,8 +31,9 @@ def lower_attention_grad(ctx: Lowering, group: Group) -> None:
     results = [ctx.result(node, i, group.items) for i in range(3)]
     out, top, total, ct = node.inputs[-4:]
     rows = [ctx.contiguous(top), ctx.contiguous(total), ctx.new(top.shape, "float32", "sum of ct * out")]
-    ctx.launch(_ByQuery(work, group, ctx.view(ct), rows).kernel(ctx.view(out), results[0]))
-    ctx.launch(_ByKey(work, group, ctx.view(ct), rows).kernel(results[1], results[2]))
+    by_query, by_key = (TensorByQuery, TensorByKey) if on_tensor_cores(work) else (_ByQuery, _ByKey)
+    ctx.launch(by_query(work, group, ctx.view(ct), rows).kernel(ctx.view(out), results[0]))
+    ctx.launch(by_key(work, group, ctx.view(ct), rows).kernel(results[1], results[2]))
 
 
 class _Backward(Tiled):

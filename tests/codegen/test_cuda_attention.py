@@ -70,9 +70,41 @@ def test_values_at_awkward_sizes(case: str, grad: bool) -> None:
     assert max(max(r.conflicts.values()) for r in device.reports) <= (2 if case == "wide" else 1)
 
 
-def test_half_floats_are_rounded_once() -> None:
-    graph = attention((1, 20, 2, 16, 20, 2, 16), {"causal": True}, dtype="bfloat16")
+TENSOR_CASES = {
+    **{name: case for name, case in CASES.items() if name != "wide"},
+    "two tiles of a warp": ((1, 150, 2, 64, 130, 1, 40), {"causal": True, "rate": 0.2}, ()),
+    "most elements": ((1, 20, 1, 128, 40, 1, 128), {}, (((1, 1, 1, 40), "bool"),)),
+    "odd sizes": ((2, 18, 1, 13, 70, 1, 7), {"causal": True, "window": 30}, (((2, 1, 18, 70), "bool"),)),
+}
+
+
+@pytest.mark.parametrize("dtype, places", [("bfloat16", 8), ("float16", 11)])
+@pytest.mark.parametrize("case", TENSOR_CASES)
+@pytest.mark.parametrize("grad", [False, True], ids=["forward", "gradient"])
+def test_half_floats_on_tensor_cores(case: str, grad: bool, dtype: str, places: int) -> None:
+    """Weights are rounded to half floats before they are multiplied, sums and results once."""
+    sizes, attrs, masks = TENSOR_CASES[case]
+    masks = tuple((shape, dtype if kind == "float32" else kind) for shape, kind in masks)
+    graph = attention(sizes, attrs, masks, dtype=dtype, grad=grad)
+    arrays, device = drawn(graph), Device()
+    assert all("tensor_attention" in k.name for k in kernels(graph))
+    for got, want in zip(simulate(graph, arrays, device=device), evaluate(graph, arrays), strict=True):
+        got, want = got.astype(np.float32), want.astype(np.float32)
+        np.testing.assert_allclose(got, want, rtol=4 * 0.5**places, atol=2 * 0.5**places * max(1.0, np.abs(want).max()))
+    assert max(max(r.conflicts.values()) for r in device.reports) <= 2
+
+
+def test_a_second_run_gives_the_same_bits() -> None:
+    graph = attention((1, 70, 4, 16, 70, 2, 16), {"causal": True}, dtype="bfloat16", grad=True)
     arrays = drawn(graph)
+    for one, other in zip(simulate(graph, arrays), simulate(graph, arrays), strict=True):
+        np.testing.assert_array_equal(one.view(np.uint16), other.view(np.uint16))
+
+
+def test_wide_heads_of_half_floats_take_the_ordinary_units() -> None:
+    graph = attention((1, 20, 1, 160, 20, 1, 16), {}, dtype="bfloat16")
+    arrays = drawn(graph)
+    assert not any("tensor" in k.name for k in kernels(graph))
     for got, want in zip(simulate(graph, arrays), evaluate(graph, arrays), strict=True):
         np.testing.assert_allclose(got.astype(np.float32), want.astype(np.float32), rtol=1e-2, atol=1e-2)
 
@@ -103,18 +135,36 @@ def test_every_barrier_is_needed(grad: bool) -> None:
                 device.launch(kernel)
 
 
+@pytest.mark.parametrize("grad", [False, True], ids=["forward", "gradient"])
+def test_tensor_kernels_need_their_barrier_and_their_copies(grad: bool) -> None:
+    graph = attention((1, 70, 1, 16, 200, 1, 16), {}, dtype="bfloat16", grad=grad)
+    for kernel in kernels(graph)[grad:]:
+        lines = kernel.source.split("\n")
+        for wanted, problem in (("sync_threads()", "race"), ("async_wait0()", "uninitialised")):
+            places = [k for k, line in enumerate(lines) if line.strip() == wanted]
+            assert len(places) == 1
+            kernel.source = "\n".join(lines[: places[0]] + lines[places[0] + 1 :])
+            with pytest.raises(simulator.SimulationError, match=problem):
+                Device().launch(kernel)
+
+
 @pytest.mark.skipif(not LONG, reason="takes a minute; make test-long")
 @pytest.mark.parametrize("arch", [(8, 0), (9, 0), (10, 0)], ids=lambda a: f"sm_{a[0]}{a[1]}")
 @pytest.mark.parametrize(
-    "sizes, attrs",
-    [((1, 64, 1, 64, 64, 1, 64), {"causal": True}), ((1, 64, 1, 128, 64, 1, 128), {"rate": 0.1}),
-     ((1, 64, 1, 256, 64, 1, 256), {"window": 3})],
+    "sizes, attrs, dtype",
+    [((1, 64, 1, 64, 64, 1, 64), {"causal": True}, "float32"),
+     ((1, 64, 1, 128, 64, 1, 128), {"rate": 0.1}, "float32"),
+     ((1, 64, 1, 256, 64, 1, 256), {"window": 3}, "float32"),
+     ((1, 128, 1, 64, 128, 1, 64), {"causal": True}, "bfloat16"),
+     ((1, 128, 1, 64, 128, 1, 64), {"causal": True, "rate": 0.1}, "float16"),
+     ((1, 128, 1, 128, 128, 1, 128), {"window": 30, "rate": 0.1}, "bfloat16"),
+     ((1, 50, 1, 128, 50, 1, 128), {}, "bfloat16")],
 )  # fmt: skip
-def test_kernels_stay_in_registers(arch: tuple[int, int], sizes, attrs) -> None:
+def test_kernels_stay_in_registers(arch: tuple[int, int], sizes, attrs, dtype: str) -> None:
     pytest.importorskip("numba.cuda")
     from graphkeras.codegen.cuda import compiler
 
-    for kernel in kernels(attention(sizes, attrs, grad=True)):
+    for kernel in kernels(attention(sizes, attrs, dtype=dtype, grad=True)):
         (cubin,) = compiler.load([kernel.source], arch)
         assert cubin.spilled == 0 and cubin.local == 0, kernel.source
 
