@@ -146,6 +146,7 @@ class Kernel:
     launch: Launch | None = None  # of GPU kernels; `chunk` means nothing there
     parts: tuple[Kernel, ...] = ()
     companions: tuple[str, ...] = ()  # sources that other sizes of the same problem need, compiled along with this one
+    choices: tuple[str, ...] = ()  # which of several ways was taken, and why (cpu/choices.py)
     segmented: bool = False  # args are [Int(1), Int(extent), ...]: launches of the same source can be joined into one
 
     @property

@@ -8,12 +8,14 @@ calls it again for bodies. Templates register themselves with `@lowers("op")` an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.fuse import (
     FREE_VIEWS,
@@ -122,6 +124,9 @@ class Lowering:
         self._destinations: dict[Node, View] = {}
         self._consts: dict[Any, Buffer] = {}
         self._features: set[int] = set()  # extents of weights
+        self.decisions: list[str] = []  # choices (cpu/choices.py) made for the group that is being lowered
+        self.wanted: dict[str, None] | None = None  # sources of candidates, where they are only looked through
+        self.may_search = True  # candidates may be measured: not while one is launched to be measured
 
     # -- for emitters ------------------------------------------------------------------------------
     def view(self, node: Node) -> View:
@@ -191,7 +196,19 @@ class Lowering:
         return extent in self._features
 
     def launch(self, kernel: Kernel) -> None:
+        kernel.choices = tuple(self.decisions) if kernel.nodes else ()
         self.instructions.append(Call(kernel))
+
+    @contextmanager
+    def trial(self) -> Iterator[list[Instruction]]:
+        """Launches go to the list that this yields; afterwards all is as before."""
+        kept = self.instructions, dict(self.views), list(self.decisions), self.may_search
+        found: list[Instruction] = []
+        self.instructions, self.may_search = found, False
+        try:
+            yield found
+        finally:
+            self.instructions, self.views, self.decisions, self.may_search = kept
 
     def contiguous(self, node: Node) -> View:
         """The value as one contiguous run, copied when it is not."""
@@ -212,6 +229,8 @@ class Lowering:
         A destination may be the memory of an input (state updated in place): the kernel that computes the output
         writes there directly when nothing reads the old value afterwards, else the result is copied at the end.
         """
+        if flags.TUNE.value == "measure" and self.wanted is None and not self.views:
+            self._compile_candidates(graph, inputs, destinations)
         saved = self._destinations
         self._destinations = {}
         for node, view in zip(graph.inputs, inputs, strict=True):
@@ -229,8 +248,20 @@ class Lowering:
         self._destinations = saved
         return [early.get(k, view) for k, view in enumerate(results)]
 
+    def _compile_candidates(self, graph: Graph, inputs: Sequence[View], destinations: Sequence[View | None]) -> None:
+        """Before the first graph is lowered: all candidates that will be measured, so that compilers share them."""
+        if self.target.name != "cpu":
+            return
+        from graphkeras.codegen.cpu import tuning
+
+        ahead = Lowering(fuse=self.fuse, target=self.target)
+        ahead.wanted = {}
+        ahead.graph(graph, inputs, destinations)
+        tuning.compile_ahead(ahead.wanted)
+
     def _lower(self, graph: Graph, group: Group) -> None:
         group.stored = stored_nodes(graph, group)
+        self.decisions = []
         name = group.anchor.op if group.anchor is not None else group.kind
         emit = emitter_of(name, self.target)
         if emit is None:

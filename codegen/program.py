@@ -61,7 +61,7 @@ class Program(BaseProgram):
         self._position = {b: k for k, b in enumerate((*self._inputs, *self._outputs))}
         self._const_words()
         self._choice = ThreadChoice(1)
-        self._seconds = _estimate(self.kernels) if code.parallel else 0.0
+        self._seconds = estimate(self.kernels) if code.parallel else 0.0
         self._words = np.array([code.words], np.int64)
         self._barrier = runner.aligned(192)
         self._barrier[:] = 0
@@ -278,6 +278,6 @@ def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def _estimate(kernels: Sequence[Kernel]) -> float:
+def estimate(kernels: Sequence[Kernel]) -> float:
     """Rough seconds of one step on one core; only decides whether threads are worth waking."""
     return sum(max(k.flops / 5e10, k.nbytes / 1e10) for k in kernels)

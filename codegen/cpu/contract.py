@@ -14,19 +14,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphkeras.codegen.body import Body
-from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, divide, items_per_chunk
+from graphkeras.codegen.cpu.choices import Candidate, pick
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, items_per_chunk
 from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, sum_runs, widened
-from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.cpu.product_shapes import (
+    KBLOCK,
+    Forms,
+    Shape,
+    cheapest,
+    cuts,
+    form_of,
+    forms_of,
+    other_form,
+)
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
 from graphkeras.codegen.writer import Writer
-
-KBLOCK = 1024
-DOT_ROWS, DOT_DEPTH = 256, 512  # tiles of dot products pay for fewer rows, or for a longer depth
 
 
 def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
@@ -62,16 +69,40 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
         a = _in_order(ctx, a, [*batch[0], *_free(a, contract[0], batch[0]), *contract[0]])
         contract, batch = _trailing(a, contract, batch)
         product = product_of(a, b, contract, batch)
-    shape = Shape.of(product)
-    launch_product(ctx, group, product, shape, a, b)
+    choose_and_launch(ctx, group, product, a, b)
 
 
-def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: View, b: View) -> None:
+def choose_and_launch(ctx: Lowering, group: Group, p: Product, a: View, b: View) -> None:
+    """Tiles of the forms that the product may take at any size, then how it is cut at this one."""
+
+    def launch(cut: Candidate) -> None:
+        launch_product(ctx, group, p, forms, cut.value, a, b)
+
+    forms = Forms(None, None)
+    features = ctx.is_feature(p.m)
+    spec = form_of(p, features)
+    choices = forms_of(p, features)
+    for mode, _, tiles in choices:
+        forms = replace(forms, **{mode: min(tiles, key=lambda c: c.seconds).value})
+    usual = cheapest(p, forms).mode
+    for mode, kind, tiles in choices:
+
+        def launch_with(c: Candidate, mode: str = mode) -> None:
+            only = replace(Forms(None, None), **{mode: c.value})
+            launch_product(ctx, group, p, only, cheapest(p, only), a, b)
+
+        chosen = pick(ctx, kind, spec, tiles, launch_with if mode == usual else None)
+        forms = replace(forms, **{mode: chosen.value})
+    size = f"{spec},m={p.m},k={p.k},batches={p.batches},tiles={forms}"
+    launch(pick(ctx, "cut", size, cuts(p, forms), launch))
+
+
+def launch_product(ctx: Lowering, group: Group, p: Product, forms: Forms, shape: Shape, a: View, b: View) -> None:
     """One launch with the epilogue on the finished tiles; or, split along the depth, partial sums and a second one.
 
     Where another size of the same problem would split, its kernels come along (they are few and small).
     """
-    parts = _splits(p, shape)
+    parts = shape.parts
     direct = group.nodes == [group.anchor] and group.anchor.dtype == p.dtype
     partial = ctx.new((max(parts, 1), p.batches, p.m, p.n), p.dtype, "partial sums")
     if parts == 0:
@@ -91,7 +122,7 @@ def launch_product(ctx: Lowering, group: Group, p: Product, shape: Shape, a: Vie
     companions = [] if summed is None else [summed]
     if summed is not None and not direct:
         companions.append(_Printer(p, shape, a, b, splits=True).kernel(group, None, partial))
-    if (other := Shape.other(p)) is not None:
+    if (other := other_form(p, forms, shape)) is not None:
         companions.append(_Printer(p, other, a, b).kernel(group, body, place))
     kernel.companions = tuple(k.source for k in companions)
     ctx.launch(kernel)
@@ -117,108 +148,6 @@ def _leading(contract: tuple[Axis, Axis], batch: tuple[Axis, Axis], side: int) -
 def _trailing(a: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> tuple[tuple, tuple]:
     nb, nc, rank = len(batch[0]), len(contract[0]), len(a.shape)
     return (tuple(range(rank - nc, rank)), contract[1]), (tuple(range(nb)), batch[1])
-
-
-# -- shape of the work ----------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Shape:
-    """How a product is cut.
-
-    mode, mr, nv: the tile. pack: "always", "never", or "asked": the source can copy B's panel, an argument says whether
-    it does (`packed`). masked: B's last panel ends before the tile does. chunk: rows of an item. kblock: length of k
-    blocks, 0 where there are none.
-    """
-
-    mode: str
-    mr: int
-    nv: int
-    pack: str
-    packed: bool
-    masked: bool
-    chunk: int
-    kblock: int
-
-    @classmethod
-    def of(cls, p: Product) -> Shape:
-        dot, either = _along_depth(p)
-        return cls.dot(p) if dot and not (either and p.m > DOT_ROWS) else cls.broadcast(p)
-
-    @classmethod
-    def other(cls, p: Product) -> Shape | None:
-        """The form that the same product takes with many more or fewer rows, or None: it has one form."""
-        if not _along_depth(p)[1]:
-            return None
-        return cls.dot(p) if p.m > DOT_ROWS else cls.broadcast(p)
-
-    @classmethod
-    def dot(cls, p: Product) -> Shape:
-        mr, nc = _dot_tile(p.m, p.n, vectors().registers == 32)
-        return cls("dot", mr, nc, "never", False, False, _rows_per_item(p, mr, -(-p.n // nc)), 0)
-
-    @classmethod
-    def broadcast(cls, p: Product) -> Shape:
-        width = vector_width(p.dtype)
-        m, n, k = p.m, p.n, p.k
-        mr, nv = register_tile(m, -(-n // width))
-        panel = width * nv
-        uneven = n % panel != 0
-        if not p.along_columns or (uneven and not vectors().masks):
-            pack, packed = "always", True
-        else:
-            pack, packed = "asked", m >= (16 if n > 1024 else 64) and (len(p.depth) <= 1 or k <= 4 * KBLOCK)
-        blocked = len(p.depth) <= 1
-        kblock = (KBLOCK if k > KBLOCK * 3 // 2 else max(k, 1)) if blocked else 0
-        return cls(
-            "broadcast", mr, nv, pack, packed, pack == "asked" and uneven, _rows_per_item(p, mr, -(-n // panel)), kblock
-        )
-
-    def columns(self, dtype: str) -> int:
-        """Columns of a panel."""
-        return self.nv if self.mode == "dot" else self.nv * vector_width(dtype)
-
-
-def _along_depth(p: Product) -> tuple[bool, bool]:
-    """Whether tiles of dot products fit (both operands contiguous along a long depth), and pay for few rows only."""
-    if not p.depth or p.depth[-1][1] != 1 or p.depth[-1][2] != 1 or not vectors().masks:
-        return False, False
-    if p.n == 1:
-        return p.depth[-1][0] >= vector_width(p.dtype), False
-    fits = p.depth[-1][0] >= 6 * vector_width(p.dtype) and not p.along_columns
-    return fits, fits and p.m > 1 and p.k < DOT_DEPTH
-
-
-def _dot_tile(m: int, n: int, wide: bool) -> tuple[int, int]:
-    if n == 1:
-        return (8, 1) if m > 1 else (1, 1)
-    if m == 1:
-        return (1, 8) if n >= 8 else (1, 1)
-    return (4, 6) if wide else (3, 3)
-
-
-def _rows_per_item(p: Product, mr: int, panels: int) -> int:
-    """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
-    most = 128 if p.along_columns else 256  # copying a panel across its grain should serve more rows
-    even = -(-p.m // max(1, -(-p.m // most)))
-    chunk = -(-even // mr) * mr
-    while chunk > 2 * mr and p.flops > SERIAL and p.batches * panels * -(-p.m // chunk) < 8:
-        chunk = -(-chunk // (2 * mr)) * mr
-    return max(chunk, mr)
-
-
-def _splits(p: Product, shape: Shape) -> int:
-    """Parts of the depth that are summed separately: more than 1 only where few items would have very much depth.
-
-    0: no size of this problem is split: its columns alone make items enough, or its depth is short by nature.
-    """
-    panels = -(-p.n // shape.columns(p.dtype))
-    if shape.pack != "asked" or len(p.depth) != 1 or panels >= 4 or not vectors().masks:
-        return 0
-    if p.k < 2048 and p.m > 1 and p.depth[0][1] == 1:  # along the rows of A: the depth is no batch
-        return 0
-    items = p.batches * -(-p.m // shape.chunk) * panels
-    if items >= 4 or p.k < 2048 or p.flops < 4 * SERIAL:
-        return 1
-    return min(16, p.k // 512)
 
 
 # -- the kernel -----------------------------------------------------------------------------------------

@@ -1,0 +1,249 @@
+"""How products are cut: register tiles, what is copied first, rows of an item, parts of the depth; and their prices.
+
+Two forms: "broadcast" tiles (one element of A times a row of B's panel) and "dot" tiles (both operands along the
+depth). The tile of a form is in its source, so it follows the columns and other features. All else are arguments, and
+may follow the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from graphkeras.codegen.cpu import cost_model
+from graphkeras.codegen.cpu.choices import Candidate
+from graphkeras.codegen.cpu.cost_model import Tile
+from graphkeras.codegen.cpu.params import SERIAL
+from graphkeras.codegen.cpu.product import Product
+from graphkeras.codegen.cpu.vectors import vector_width, vectors
+
+KBLOCK = 1024
+DOT_DEPTH = 512  # tiles of dot products pay for a longer depth, or for fewer rows
+DEPTH = 256  # for which tiles are priced: it may be a batch
+UNUSUAL = 1.02  # tiles must be so much better than the usual one
+ITEMS = 8  # of a product, where there is work for so many
+PART = 512  # of the depth, at least, where it is split
+
+# cycles, fitted as those of cost_model.py
+COPIED = 2.5  # to copy a vector of a panel
+AWAY, FAR_AWAY = 0.05, 2.0  # to load one from where it is, where B fits the second-level cache, and where it does not
+TURNED = 0.9  # to copy an element of a panel across its grain
+ADDED = 2.3  # to add the lanes of a sum
+ITEM, ROW = 150.0, 3.0  # to begin an item, and for the tables of each of its rows
+FEW = 0.1  # more for each halving of ITEMS
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a product is cut.
+
+    mode, mr, nv: the tile. pack: "always", "never", or "asked": the source can copy B's panel, an argument says whether
+    it does (`packed`). masked: B's last panel ends before the tile does. chunk: rows of an item. kblock: length of k
+    blocks, 0 where there are none. parts: of the depth, summed separately; 0 where no size of the problem is split.
+    """
+
+    mode: str
+    mr: int
+    nv: int
+    pack: str
+    packed: bool
+    masked: bool
+    chunk: int
+    kblock: int
+    parts: int = 0
+
+    def __str__(self) -> str:
+        packed = ",packed" if self.packed else ""
+        parts = f",parts={self.parts}" if self.parts > 1 else ""
+        return f"{self.mode},rows={self.chunk}{packed}{parts}"
+
+    def columns(self, dtype: str) -> int:
+        """Columns of a panel."""
+        return self.nv if self.mode == "dot" else self.nv * vector_width(dtype)
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The tiles of the forms that a product takes at this size or another; None: not that form."""
+
+    broadcast: Tile | None
+    dot: Tile | None
+
+    def __str__(self) -> str:
+        return f"{self.broadcast},{self.dot}"
+
+
+# -- tiles: the source depends on them --------------------------------------------------------------------
+def forms_of(p: Product, features: bool) -> list[tuple[str, str, list[Candidate]]]:
+    """(field of Forms, name of the choice, tiles) of each form that the product may take; features as in `form_of`."""
+    dot, either = _along_depth(p)
+    found = [("dot", "dot tile", _dot_tiles(p))] if dot else []
+    return [*found, ("broadcast", "tile", _broadcast_tiles(p, features))] if either or not dot else found
+
+
+def form_of(p: Product, features: bool) -> str:
+    """What the tiles of a product follow. features: the number of rows is one of the model's, not of the data's."""
+    rows = "1" if p.m == 1 else f"{p.m}" if _rows_are_features(p, features) else "many"
+    ranks = "".join(str(len(axes)) for axes in (p.batch, p.rows, p.depth, p.columns))
+    lines = "columns" if p.along_columns else "depth"
+    return f"{p.dtype},rows={rows},columns={p.n},axes={ranks},along={lines}"
+
+
+def _rows_are_features(p: Product, features: bool) -> bool:
+    """Where A is contiguous along the depth, its rows are those of the data; else the depth is, as a rule."""
+    return features and not (p.depth and p.depth[-1][1] == 1)
+
+
+def _along_depth(p: Product) -> tuple[bool, bool]:
+    """Whether tiles of dot products fit (both operands contiguous along a long depth), and pay for few rows only."""
+    if not p.depth or p.depth[-1][1] != 1 or p.depth[-1][2] != 1 or not vectors().masks:
+        return False, False
+    if p.n == 1:
+        return p.depth[-1][0] >= vector_width(p.dtype), False
+    fits = p.depth[-1][0] >= 6 * vector_width(p.dtype) and not p.along_columns
+    return fits, fits and p.m > 1 and p.k < DOT_DEPTH
+
+
+def _broadcast_tiles(p: Product, features: bool) -> list[Candidate]:
+    """Tiles for the product's columns; the height that suits most batches stays unless another is clearly better."""
+    columns = -(-p.n // vector_width(p.dtype))
+    rows = p.m if p.m == 1 or _rows_are_features(p, features) else cost_model.ROWS
+    usual = 1 if rows == 1 else 8 if vectors().registers == 32 else 4
+    found = []
+    for tile in cost_model.tiles():
+        if (tile.mr == 1) == (rows == 1):
+            cycles = tile.over(rows, columns, DEPTH, tail=True) * (1.0 if tile.mr == usual else UNUSUAL)
+            found.append(Candidate(str(tile), cost_model.seconds(cycles), tile))
+    return found
+
+
+def _dot_tiles(p: Product) -> list[Candidate]:
+    """Tiles of dot products: rows by columns, which may belong to a batch; few or many of them is all that counts."""
+    wide = vectors().registers == 32
+    if p.n == 1:
+        tiles = [(8, 1)] if p.m > 1 else [(1, 1)]
+    elif p.m == 1:
+        tiles = [(1, 8), (1, 12), (1, 4)] if p.n >= 8 else [(1, 1)]
+    else:
+        tiles = [(4, 6), (5, 5), (4, 5), (6, 4), (4, 4)] if wide else [(3, 3), (2, 4), (4, 2)]
+    rows = 1 if p.m == 1 else cost_model.ROWS
+    found = []
+    for mr, nc in tiles:
+        cycles = _dot_cycles(rows, p.n, DEPTH, mr, nc, vector_width(p.dtype))
+        cycles *= 1.0 if (mr, nc) == tiles[0] else UNUSUAL
+        found.append(Candidate(f"{mr}x{nc}", cost_model.seconds(cycles), Tile(mr, nc)))
+    return found
+
+
+def _dot_cycles(rows: int, columns: int, depth: int, mr: int, nc: int, width: int) -> float:
+    sums = mr * nc
+    waiting = cost_model.LATENCY if sums < cost_model.FMAS * cost_model.LATENCY else 0.0
+    step = max(sums / cost_model.FMAS, 1.05 * (mr + nc) / cost_model.LOADS, waiting) + cost_model.STEP
+    whole = -(-rows // mr) * -(-columns // nc) * (-(-depth // width) * step + cost_model.BEGIN)
+    return whole + ADDED * rows * columns
+
+
+# -- cuts: arguments of a source --------------------------------------------------------------------------
+def cuts(p: Product, forms: Forms) -> list[Candidate]:
+    """All ways to cut the product with these tiles, priced."""
+    found = dict.fromkeys(_cuts(p, forms))
+    return [Candidate(str(s), cost_model.seconds(_cycles(p, s)), s) for s in found]
+
+
+def _cuts(p: Product, forms: Forms) -> Iterator[Shape]:
+    for shape in (_dot(p, forms.dot), _broadcast(p, forms.broadcast)):
+        if shape is None:
+            continue
+        for packed in (False, True) if shape.pack == "asked" and p.m > 1 else (shape.packed,):
+            one = replace(shape, packed=packed)
+            if packed and len(p.depth) > 1 and p.k > 4 * KBLOCK:
+                continue
+            for parts in dict.fromkeys((one.parts, 1 if one.parts else 0)):
+                yield replace(one, parts=parts)
+            half = -(-one.chunk // (2 * one.mr)) * one.mr
+            if 2 * one.mr <= half < one.chunk and one.parts < 2:
+                yield replace(one, chunk=half)
+
+
+def cheapest(p: Product, forms: Forms) -> Shape:
+    """The cut that the model puts first."""
+    return min(cuts(p, forms), key=lambda c: c.seconds).value
+
+
+def other_form(p: Product, forms: Forms, shape: Shape) -> Shape | None:
+    """The form that the same product takes with many more or fewer rows, or None: it has one form."""
+    return _broadcast(p, forms.broadcast) if shape.mode == "dot" else _dot(p, forms.dot)
+
+
+def _dot(p: Product, tile: Tile | None) -> Shape | None:
+    if tile is None:
+        return None
+    chunk = _rows_per_item(p, tile.mr, -(-p.n // tile.nv))
+    return Shape("dot", tile.mr, tile.nv, "never", False, False, chunk, 0)
+
+
+def _broadcast(p: Product, tile: Tile | None) -> Shape | None:
+    if tile is None:
+        return None
+    width = vector_width(p.dtype)
+    panel = width * tile.nv
+    uneven = p.n % panel != 0
+    pack = "always" if not p.along_columns or (uneven and not vectors().masks) else "asked"
+    blocked = len(p.depth) <= 1
+    kblock = (KBLOCK if p.k > KBLOCK * 3 // 2 else max(p.k, 1)) if blocked else 0
+    chunk = _rows_per_item(p, tile.mr, -(-p.n // panel))
+    masked = pack == "asked" and uneven
+    shape = Shape("broadcast", tile.mr, tile.nv, pack, pack == "always", masked, chunk, kblock)
+    return replace(shape, parts=_splits(p, shape))
+
+
+def _rows_per_item(p: Product, mr: int, panels: int) -> int:
+    """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
+    most = 128 if p.along_columns else 256  # copying a panel across its grain should serve more rows
+    even = -(-p.m // max(1, -(-p.m // most)))
+    chunk = -(-even // mr) * mr
+    while chunk > 2 * mr and p.flops > SERIAL and p.batches * panels * -(-p.m // chunk) < ITEMS:
+        chunk = -(-chunk // (2 * mr)) * mr
+    return max(chunk, mr)
+
+
+def _splits(p: Product, shape: Shape) -> int:
+    """Parts of the depth that are summed separately: more than 1 only where few items would have very much depth.
+
+    0: no size of this problem is split: its columns alone make items enough, or its depth is short by nature.
+    """
+    panels = -(-p.n // shape.columns(p.dtype))
+    if shape.pack != "asked" or len(p.depth) != 1 or panels >= 4 or not vectors().masks:
+        return 0
+    if p.k < 4 * PART and p.m > 1 and p.depth[0][1] == 1:  # along the rows of A: the depth is no batch
+        return 0
+    items = p.batches * -(-p.m // shape.chunk) * panels
+    if items >= 4 or p.k < 4 * PART or p.flops < 4 * SERIAL:
+        return 1
+    return min(16, p.k // PART)
+
+
+def _cycles(p: Product, s: Shape) -> float:
+    """Cycles of the whole product, more where there are few items for several threads."""
+    width, columns = vector_width(p.dtype), s.columns(p.dtype)
+    panels, chunks, parts = -(-p.n // columns), -(-p.m // s.chunk), max(s.parts, 1)
+    depth = -(-p.k // parts)
+    items = p.batches * panels * chunks * parts
+    if s.mode == "dot":
+        cycles = _dot_cycles(p.m, p.n, p.k, s.mr, s.nv, width) * p.batches
+    else:
+        tile = Tile(s.mr, s.nv)
+        block = min(depth, s.kblock or depth)
+        cycles = p.batches * parts * -(-depth // max(block, 1)) * tile.over(p.m, panels * s.nv, block, tail=True)
+        vectors_of_panels = float(items * depth * s.nv)
+        if s.packed:
+            cycles += vectors_of_panels * (COPIED if p.along_columns else TURNED * width)
+        else:
+            far = AWAY if p.k * p.n * vectors().bytes // width <= vectors().l2 else FAR_AWAY
+            cycles += vectors_of_panels / chunks * -(-p.m // s.mr) * far
+    if parts > 1:
+        cycles += 8.0 * parts * p.batches * p.m * p.n / cost_model.FROM_L2
+    cycles += items * ITEM + ROW * items * min(s.chunk, p.m)
+    while p.flops > SERIAL and 0 < items < ITEMS:
+        items, cycles = 2 * items, cycles * (1 + FEW)
+    return cycles
