@@ -80,19 +80,24 @@ class BaseProgram(ABC):
         explain_error: Callable[[Status], str] | None = None,
         name: str = "program",
     ) -> None:
-        self.name, self.instructions = name, tuple(instructions)
+        self.name = name
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         self._types = (_expected("input", inputs, input_types), _expected("output", outputs, output_types))
         self._offsets, self.arena_nbytes = dict(offsets or {}), arena_nbytes
         self._explain_error = explain_error
-        self.groups: Sequence[Any] = ()  # of the fusion, for explain()
         self.named: Named = same  # what errors call layers: whoever binds may call them otherwise
-        self.declined: Sequence[tuple[Any, str]] = ()  # composites that were taken apart, and why
-        self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
+        self._describe(instructions)
         self._alive: Sequence[np.ndarray] = ()
         numbers = {b: k for k, b in enumerate(inputs)}
         self._donated = {k: numbers[b] for k, b in enumerate(outputs) if b in numbers}
         self._build(status)
+
+    def _describe(self, instructions: Sequence[Instruction]) -> None:
+        """Keep what reports want to know."""
+        self.instructions = tuple(instructions)
+        self.kernels: tuple[Kernel, ...] = tuple(c.kernel for c in all_calls(self.instructions))
+        self.groups: Sequence[Any] = ()  # of the fusion, for explain()
+        self.declined: Sequence[tuple[Any, str]] = ()  # composites that were taken apart, and why
 
     @abstractmethod
     def _build(self, status: Buffer | None) -> None:
@@ -127,11 +132,14 @@ class BaseProgram(ABC):
             raise ValueError(f"{self.name}: output {number} is read-only; pass an array that can be written")
 
     def _raise_status(self, status: Status) -> NoReturn:
-        code, node, bad, extent = status
-        text = f"{self.name}: a kernel found bad data (code {code}, node %{node}, value {bad}, allowed extent {extent})"
+        raise KernelError(self.error_text(status), status)
+
+    def error_text(self, status: Status) -> str:
+        """What to tell the user of bad data that a kernel found."""
         if self._explain_error is not None:
-            text = self._explain_error(status)
-        raise KernelError(text, status)
+            return self._explain_error(status)
+        code, node, bad, extent = status
+        return f"{self.name}: a kernel found bad data (code {code}, node %{node}, value {bad}, allowed extent {extent})"
 
     # -- looking inside ----------------------------------------------------------------------------
     def explain_rows(self) -> list[Row]:

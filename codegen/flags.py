@@ -159,6 +159,7 @@ CACHE: Flag[Path | None] = Flag(
     _cache_folder,
     "Folder of compiled kernels, or off.",
 )
+PROGRAMS = Flag("PROGRAMS", True, _boolean, "Keep whole programs in the folder of CACHE, not only their kernels.")
 TUNE = Flag(
     "TUNE",
     "remembered",

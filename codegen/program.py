@@ -10,6 +10,7 @@ all programs share.
 
 from __future__ import annotations
 
+import itertools
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ from graphkeras.codegen import flags
 from graphkeras.codegen.base_program import BaseProgram, Timing
 from graphkeras.codegen.cpu import cache, plan_codes, runner
 from graphkeras.codegen.cpu.adapt import ThreadChoice
-from graphkeras.codegen.kernel import Buffer, Kernel, Where
-from graphkeras.codegen.schedule import Code, Encoder
+from graphkeras.codegen.image import Image, image_of
+from graphkeras.codegen.kernel import Buffer, Kernel
+from graphkeras.codegen.schedule import Encoder
 
 SMALL_WORK = 60e-6
 """Seconds of estimated work below which waking the other threads costs more than it gains."""
@@ -32,42 +34,48 @@ class Program(BaseProgram):
 
     # -- construction ------------------------------------------------------------------------------
     def _build(self, status: Buffer | None) -> None:
+        code = Encoder(self._offsets).encode(self.instructions)
+        slots = {b: len(self._inputs) + k for k, b in enumerate(self._outputs)}
+        slots |= {b: k for k, b in enumerate(self._inputs)}
+        self._calls = list(code.calls.values())
+        image, sources = image_of(
+            code,
+            slots,
+            self._offsets,
+            self._donated,
+            self.arena_nbytes,
+            estimate(self.kernels) if code.parallel else 0.0,
+            None if status is None else status.data,
+            self.name,
+        )
+        companions = dict.fromkeys(s for call in self._calls for s in call.kernel.companions)
+        self._install(image, cache.load([*sources, *companions])[: len(sources)], status)
+
+    def _install(self, image: Image, addresses: Sequence[int], status: Buffer | None = None) -> None:
+        """Put the addresses of kernels, constants and tables where the code expects them. `image` is kept as it is."""
+        self.image = image
         self._status = np.zeros(4, np.int64) if status is None else status.data
         slots = len(self._inputs) + len(self._outputs)
         self._bound: list[Callable[[], np.ndarray | None]] = [_nothing] * slots  # weak references
         self._at: list[int] = [0] * slots  # addresses
         self._unbound = slots - len(self._donated)
-        self._link(Encoder(self._offsets).encode(self.instructions))
-
-    def _link(self, code: Code) -> None:
-        """Load the kernels and put their addresses, and those that are known of buffers, into the code."""
-        calls = list(code.calls.items())
-        sources = [*(call.kernel.source for _, call in calls), *(source for _, source in code.entries)]
-        companions = dict.fromkeys(s for _, call in calls for s in call.kernel.companions)
-        addresses = cache.load([*sources, *companions])[: len(sources)]
-        rows = np.array(code.rows, np.int64).reshape(len(code.rows), plan_codes.SIZE)
-        data = np.array(code.data or [0], np.int64)
-        for (row, _), address in zip(calls, addresses, strict=False):
-            rows[row, 1] = address
-        for (word, _), address in zip(code.entries, addresses[len(calls) :], strict=True):
-            code.words[word] = address
-        for row, column, first in code.links:
-            rows[row, column] = data.ctypes.data + 8 * first
-        self._code, self._rows, self._data = code, rows, data
-        self._places = {
-            buffer: (np.array([w for w, _ in pairs]), np.array([o for _, o in pairs], np.int64))
-            for buffer, pairs in code.relocations.items()
-        }
-        self._position = {b: k for k, b in enumerate((*self._inputs, *self._outputs))}
-        self._const_words()
+        known = np.array(addresses, np.int64)
+        self._rows, self._data, self._words = image.rows.copy(), image.data.copy(), image.words.copy()[None]
+        self._rows[image.calls[:, 0], 1] = known[image.calls[:, 1]]
+        self._words[0, image.entries[:, 0]] = known[image.entries[:, 1]]
+        self._rows[image.links[:, 0], image.links[:, 1]] = self._data.ctypes.data + 8 * image.links[:, 2]
+        kept = [self._status if k == image.status else _kept(c) for k, c in enumerate(image.constants)]
+        places = np.array([c.ctypes.data for c in kept], np.int64)
+        self._words[0, image.fixed[:, 1]] = places[image.fixed[:, 0]] + image.fixed[:, 2]
+        self._kept = kept
+        edges = np.searchsorted(image.bound[:, 0], np.arange(slots + 1)).tolist()
+        self._places = [(image.bound[a:b, 1], image.bound[a:b, 2]) for a, b in itertools.pairwise(edges)]
         self._choice = ThreadChoice(1)
-        self._seconds = estimate(self.kernels) if code.parallel else 0.0
-        self._words = np.array([code.words], np.int64)
         self._barrier = runner.aligned(192)
         self._barrier[:] = 0
         self._tables = np.zeros(1, np.int64)
         self._head = np.zeros(plan_codes.HEAD, np.int64)
-        self._head[plan_codes.H_CODE] = rows.ctypes.data
+        self._head[plan_codes.H_CODE] = self._rows.ctypes.data
         self._head[plan_codes.H_BARRIER] = self._barrier.ctypes.data
         self._head[plan_codes.H_STATUS] = self._status.ctypes.data
         self._head[plan_codes.H_CLOCK] = getattr(time, "CLOCK_MONOTONIC", 1)
@@ -75,37 +83,7 @@ class Program(BaseProgram):
         self._use_ticks(None)
         self._arena_address = -1
         self._scratch_addresses: list[int] = []
-        for buffer, address in self._constants:
-            self._place(buffer, address)
         self._resize(1)
-
-    def _const_words(self) -> None:
-        """Constants are copied to where they stay, aligned; what the lowering shares (status) is used in place."""
-        self._constants: list[tuple[Buffer, int]] = []
-        self._kept: list[np.ndarray] = []
-        for buffer in self._places:
-            if buffer.where is Where.CONST:
-                array = buffer.data
-                if array is not self._status:
-                    array = runner.aligned(max(buffer.data.nbytes, 1))
-                    array[: buffer.data.nbytes] = np.frombuffer(buffer.data.tobytes(), np.uint8)
-                self._kept.append(array)
-                self._constants.append((buffer, array.ctypes.data))
-            elif buffer.where is Where.ARENA:
-                end = self._offsets.get(buffer, 0) + buffer.nbytes
-                if buffer not in self._offsets or end > self.arena_nbytes:
-                    raise ValueError(
-                        f"{self.name}: buffer {buffer.label!r} has no place in the arena (a window outside its Loop?)"
-                    )
-            elif buffer not in self._position:
-                raise ValueError(
-                    f"{self.name}: buffer {buffer.label!r} is neither an input nor an output of the program"
-                )
-
-    def _place(self, buffer: Buffer, address: int) -> None:
-        found = self._places.get(buffer)
-        if found is not None:
-            self._words[:, found[0]] = found[1] + address
 
     def _resize(self, threads: int) -> None:
         """Give each thread its table of words."""
@@ -124,16 +102,13 @@ class Program(BaseProgram):
             address = runner.arena.reserve(self.arena_nbytes)
             if address != self._arena_address:
                 self._arena_address = address
-                for buffer in self._places:
-                    if buffer.where is Where.ARENA:
-                        self._place(buffer, address + self._offsets[buffer])
-        if self._code.scratch:
+                self._words[:, self.image.arena[:, 0]] = self.image.arena[:, 1] + address
+        if len(self.image.scratch):
             for thread in range(threads):
-                address = runner.scratch(thread).reserve(self._code.scratch_nbytes)
+                address = runner.scratch(thread).reserve(self.image.scratch_nbytes)
                 if address != self._scratch_addresses[thread]:
                     self._scratch_addresses[thread] = address
-                    for word, offset in self._code.scratch:
-                        self._words[thread, word] = address + offset
+                    self._words[thread, self.image.scratch[:, 0]] = self.image.scratch[:, 1] + address
 
     # -- use ---------------------------------------------------------------------------------------
     def bind(self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray] = (), keep: bool = True) -> None:
@@ -183,7 +158,8 @@ class Program(BaseProgram):
         address = _address(array)
         self._unbound -= self._bound[slot] is _nothing
         self._bound[slot], self._at[slot] = weakref.ref(array), address
-        self._place(buffer, address)
+        words, offsets = self._places[slot]
+        self._words[:, words] = offsets + address
 
     def run(self, steps: int = 1, threads: int | None = None) -> None:
         """Run the plan `steps` times. Same bits for any number of threads.
@@ -196,19 +172,19 @@ class Program(BaseProgram):
             return
         self._steps_measured += steps
         with runner.run_lock:
-            count = self._threads(steps) if threads is None else max(1, threads) if self._code.parallel else 1
+            count = self._threads(steps) if threads is None else max(1, threads) if self.image.parallel else 1
             self._settle(count)
             self._head[plan_codes.H_STEPS] = steps
             begin = time.perf_counter()
             runner.run_loop(self._head_address, count)
-            if threads is None and self._code.parallel:
+            if threads is None and self.image.parallel:
                 self._choice.learn(count, steps, time.perf_counter() - begin)
         if self._status[0]:
             self._fail()
 
     def _threads(self, steps: int) -> int:
         most = runner.thread_count()
-        if most == 1 or self._seconds * steps <= SMALL_WORK:
+        if most == 1 or self.image.seconds * steps <= SMALL_WORK:
             return 1
         if self._choice.most != most:
             self._choice = ThreadChoice(most)
@@ -243,7 +219,7 @@ class Program(BaseProgram):
     @property
     def kernels_run(self) -> list[Kernel]:
         """The kernels that have work, in the order of `measured`."""
-        return [call.kernel for call in self._code.calls.values()]
+        return [call.kernel for call in self._calls]
 
     def keep_profile(self) -> None:
         """Measure every run from now on; costs some 50 ns per kernel."""
@@ -257,8 +233,8 @@ class Program(BaseProgram):
     def measured(self) -> list[float]:
         """Seconds per step in each of `kernels_run` since `keep_profile` (0 before)."""
         if self._ticks is None or not self._steps_measured:
-            return [0.0] * len(self._code.calls)
-        return [float(self._ticks[row]) * 1e-9 / self._steps_measured for row in self._code.calls]
+            return [0.0] * len(self.image.calls)
+        return (self._ticks[self.image.calls[:, 0]] * 1e-9 / self._steps_measured).tolist()
 
     def _use_ticks(self, ticks: np.ndarray | None) -> None:
         self._ticks, self._steps_measured = ticks, 0
@@ -272,6 +248,13 @@ class Program(BaseProgram):
 
 def _nothing() -> None:
     """The reference of a slot that was never bound."""
+
+
+def _kept(constant: np.ndarray) -> np.ndarray:
+    """A copy that stays where it is, aligned."""
+    array = runner.aligned(max(constant.nbytes, 1))
+    array[: constant.nbytes] = constant
+    return array
 
 
 def _address(array: np.ndarray) -> int:

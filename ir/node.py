@@ -37,6 +37,11 @@ class Literal:
         digest = raw if len(raw) <= 32 else hashlib.blake2b(raw, digest_size=16).digest()
         self._key = (self.array.dtype.name, self.array.shape, digest)
 
+    @property
+    def key(self) -> tuple[str, tuple[int, ...], bytes]:
+        """Dtype, shape, and the bytes or, of many, their hash."""
+        return self._key
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Literal) and self._key == other._key
 

@@ -28,7 +28,7 @@ PARALLEL_FROM = 6
 WORKERS = 16
 
 _lock = threading.Lock()
-_table: dict[str, int] = {}
+_table: dict[str, int] = {}  # symbol -> address
 
 
 @dataclass
@@ -46,21 +46,46 @@ counts = Counts()
 
 def load(sources: Sequence[str]) -> list[int]:
     """Addresses of the kernels with these sources; compiles what neither this process nor the disk has."""
+    symbols = [symbol_of(s) for s in sources]
     with _lock:
-        missing = [s for s in dict.fromkeys(sources) if s not in _table]
+        missing = {name: s for name, s in zip(symbols, sources, strict=True) if name not in _table}
         counts.from_memory += len(sources) - len(missing)
         if missing:
-            objects = _objects(missing)
-            addresses = target.load_objects((_symbol(s), objects[s]) for s in missing)
-            _table.update(zip(missing, addresses, strict=True))
-        return [_table[s] for s in sources]
+            objects = _objects(list(missing.values()))
+            _add((name, objects[s]) for name, s in missing.items())
+        return [_table[name] for name in symbols]
 
 
-def _symbol(source: str) -> str:
+def load_known(kernels: Sequence[tuple[str, str]]) -> list[int] | None:
+    """Addresses of kernels given as (symbol, key of the entry); None where the disk has not got one of them."""
+    folder = flags.CACHE.value
+    with _lock:
+        found: dict[str, bytes] = {}
+        for symbol, key in kernels:
+            if symbol not in _table:
+                data = None if folder is None else read_entry(folder, key)
+                if data is None:
+                    return None
+                found[symbol] = data
+        counts.from_memory += len(kernels) - len(found)
+        counts.from_disk += len(found)
+        _add(found.items())
+        return [_table[symbol] for symbol, _ in kernels]
+
+
+def _add(objects: Iterable[tuple[str, bytes]]) -> None:
+    objects = list(objects)
+    if objects:
+        _table.update(zip((name for name, _ in objects), target.load_objects(objects), strict=True))
+
+
+def symbol_of(source: str) -> str:
+    """What the machine code of a source is called."""
     return "gk_" + hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
 
 def entry_key(source: str) -> str:
+    """The name of a source's entry in the folder, without its suffix."""
     return hashlib.blake2b(f"{fingerprint()}\0{source}".encode(), digest_size=20).hexdigest()
 
 
@@ -89,8 +114,14 @@ def _checksum(key: str, data: bytes) -> bytes:
 
 
 def read_entry(folder: Path, key: str) -> bytes | None:
+    """The object of an entry; None where there is none that passes its checksum."""
+    return read_sealed(folder / f"{key}.gko", key)
+
+
+def read_sealed(path: Path, key: str) -> bytes | None:
+    """What `write_sealed` wrote under this key; None where the file is missing or is anything else."""
     try:
-        raw = (folder / f"{key}.gko").read_bytes()
+        raw = path.read_bytes()
     except OSError:
         return None
     head = len(MAGIC) + 16
@@ -101,11 +132,17 @@ def read_entry(folder: Path, key: str) -> bytes | None:
     return data
 
 
+def write_sealed(path: Path, key: str, data: bytes) -> None:
+    """Write bytes with their checksum, aside first and then into place."""
+    _replace(path, MAGIC + _checksum(key, data) + data)
+
+
 def write_entry(folder: Path, key: str, source: str, data: bytes) -> None:
+    """Keep an object and its source; a warning where the folder cannot be written."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(folder / f"{key}.py", source.encode())
-        _replace(folder / f"{key}.gko", MAGIC + _checksum(key, data) + data)
+        write_sealed(folder / f"{key}.gko", key, data)
     except OSError as error:
         warnings.warn(
             f"compiled kernels are not kept: cannot write to {folder} ({error.strerror}). "

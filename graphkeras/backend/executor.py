@@ -268,12 +268,15 @@ def _make(graph: Graph, aliases: dict[int, int], where: str) -> Executable:
         return _make_for_device(graph, aliases, where)
     if where != "cpu":
         raise NotImplementedError(f"GRAPHKERAS_TARGET={where!r} cannot run models yet. Use 'cpu' or 'interpret'.")
-    from graphkeras.codegen.compile import compile_graph
-    from graphkeras.codegen.lower import LoweringError
+    from graphkeras.codegen import saved
 
     try:
-        return NativeExecutable(graph, compile_graph(graph, aliases))
-    except LoweringError as error:
+        return NativeExecutable(graph, saved.program_of(graph, aliases))
+    except NotImplementedError as error:
+        from graphkeras.codegen.lower import LoweringError  # not loaded where the program comes from the disk
+
+        if not isinstance(error, LoweringError):
+            raise
         warnings.warn(f"{graph.name} runs interpreted, which is slow: {error}.", stacklevel=2)
         return InterpretedExecutable(graph, aliases)
 

@@ -93,7 +93,7 @@ def test_same_bits_from_run_to_run_and_for_any_number_of_threads(make, monkeypat
 
     def with_threads(count):
         def chosen(program, steps=1, threads=None):
-            parallel.add((count, program._code.parallel))
+            parallel.add((count, program.image.parallel))
             run(program, steps, count)
 
         return chosen

@@ -106,7 +106,7 @@ def test_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch
     results = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(runner, "thread_count", lambda n=threads: n)
-        monkeypatch.setattr(Program, "_threads", lambda self, steps, n=threads: n if self._code.parallel else 1)
+        monkeypatch.setattr(Program, "_threads", lambda self, steps, n=threads: n if self.image.parallel else 1)
         keras.utils.set_random_seed(1)
         model = keras.Sequential([keras.Input((STEPS, FEATURES)), layers.LSTM(UNITS), layers.Dense(1)])
         model.compile("adam", "mse")
