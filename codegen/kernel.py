@@ -104,7 +104,39 @@ class Entry:
     source: str
 
 
-Arg = Ptr | Int | Float | Scratch | Entry
+@dataclass(frozen=True)
+class Window:
+    """What a copy of patches visits, for convolutions: one entry for each spatial axis, the innermost first.
+
+    low, high: where the first base position stands from the array's start, and the last one's end from the array's end.
+    strides: from one base position to the next.
+    """
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TensorMap:
+    """An array as a GPU's copy engine knows it (TMA): the driver makes 128 bytes of it, which are passed by value.
+
+    extents: the innermost axis first, which has unit stride. steps: in bytes, of the other axes. box: extents of a
+        copy, whose rows are 128 bytes; or (channels, pixels) with a `window`. rounded: float32 becomes tf32 on the way.
+    What of a box stands outside of the array is filled with zeros.
+    """
+
+    buffer: Buffer
+    offset: int
+    dtype: str
+    extents: tuple[int, ...]
+    steps: tuple[int, ...]
+    box: tuple[int, ...]
+    window: Window | None = None
+    rounded: bool = False
+
+
+Arg = Ptr | Int | Float | Scratch | Entry | TensorMap
 
 
 @dataclass(frozen=True)

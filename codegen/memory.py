@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Loop, Ptr, Switch, Where, While
+from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Loop, Ptr, Switch, TensorMap, Where, While
 
 ALIGN = 64
 
@@ -62,7 +62,7 @@ def touched(instruction: Instruction) -> Iterator[Buffer]:
         yield from instruction.kernel.reads
         yield from instruction.kernel.writes
         for arg in instruction.kernel.args:
-            if isinstance(arg, Ptr):
+            if isinstance(arg, (Ptr, TensorMap)):
                 yield arg.buffer
     elif isinstance(instruction, Copy):
         yield instruction.target.buffer

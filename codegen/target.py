@@ -23,7 +23,7 @@ class Target:
 
     body_class, program_class: "module:Class" of the Body and of the Program that runs the plan.
     align: bytes to which buffers in the arena are aligned. counts: whether its Body computes what an index says
-    (buffers that are Where.INDEX) instead of loading it.
+    (buffers that are Where.INDEX) instead of loading it. arch: compute capability of the GPU to choose kernels for.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Target:
     program_class: str
     align: int = 64
     counts: bool = False
+    arch: tuple[int, int] = (0, 0)
 
     def load_templates(self) -> None:
         for module in self.templates:

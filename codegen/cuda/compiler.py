@@ -1,9 +1,9 @@
 """Kernel source -> PTX -> cubin, without a GPU: Numba-CUDA is the front end, nvJitLink or ptxas the assembler.
 
 A source defines `kernel` and constants that the compiler reads: SIGNATURE, one letter per parameter (p address,
-i integer, f float64), THREADS per block, BLOCKS (optional: blocks that should fit on a multiprocessor), FEATURES
-(optional: "a" for instructions of one architecture only, such as wgmma). Cubins are kept on disk beside the CPU's
-kernels.
+i integer, f float64, t the description of an array, 128 bytes by value, of which the kernel sees the address), THREADS
+per block, BLOCKS (optional: blocks that should fit on a multiprocessor), FEATURES (optional: "a" for instructions of
+one architecture only, such as wgmma). Cubins are kept on disk beside the CPU's kernels.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -118,7 +119,7 @@ def compile_ptx(source: str, arch: tuple[int, int]) -> str:
 
     space: dict[str, Any] = {"__name__": "graphkeras_kernel", "cuda": cuda}
     text = source.replace("local_array(", "cuda.local.array(")  # Numba knows it by this name only
-    kinds = {"p": types.int64, "i": types.int64, "f": types.float64}
+    kinds = {"p": types.int64, "i": types.int64, "t": types.int64, "f": types.float64}
     with _lock, _device_of(arch):
         try:
             exec(compile(text, "<kernel>", "exec"), space)
@@ -137,7 +138,7 @@ def compile_ptx(source: str, arch: tuple[int, int]) -> str:
             )
         except Exception as error:
             raise CudaCompileError(f"Numba-CUDA refused a kernel: {error}\n\n{source}") from error
-    return _renamed(ptx)
+    return _with_maps(_renamed(ptx), space["SIGNATURE"])
 
 
 def _renamed(ptx: str) -> str:
@@ -149,13 +150,40 @@ def _renamed(ptx: str) -> str:
     return re.sub(r"^\.common \.global .*NumbaEnv.*;\n", "", ptx, flags=re.M)
 
 
+def _with_maps(ptx: str, signature: str) -> str:
+    """Parameters of letter t hold 128 bytes; who would load one gets its address.
+
+    Numba knows no structures by value. The copy engine wants its descriptions in parameter or constant space.
+    """
+    for k, letter in enumerate(signature):
+        if letter != "t":
+            continue
+        name = f"{ENTRY}_param_{k}"
+        ptx, found = re.subn(rf"\.param \.[bu]64 {name}\b", f".param .align 64 .b8 {name}[128]", ptx)
+        if found != 1:
+            raise CudaCompileError(f"no parameter {name} in the PTX:\n{ptx}")
+        load = rf"ld\.param\.[bu]64\s+(%\w+), \[{name}\];"
+        ptx = re.sub(load, rf"mov.b64 \1, {name}; cvta.param.u64 \1, \1;", ptx)
+    return ptx
+
+
 # -- assembling -----------------------------------------------------------------------------------------
 def assemble(ptx: str, arch: tuple[int, int], features: str = "") -> Cubin:
-    """PTX -> cubin for sm_<arch>, with nvJitLink if it is there, else with ptxas."""
+    """PTX -> cubin for sm_<arch>, with nvJitLink if it is there, else with ptxas; the other way round with `features`.
+
+    nvJitLink takes a kernel for a part of a larger program: it lets wgmma wait after every instruction and ignores
+    registers that warps hand over. Such kernels are right, but slow, and spill.
+    """
     name = f"sm_{arch[0]}{arch[1]}{features}"
-    if _importable("cuda.bindings.nvjitlink") and _has_nvjitlink():
-        return _nvjitlink(ptx, name)
     tool = ptxas()
+    if features and tool is None:
+        warnings.warn(
+            "ptxas was not found: kernels for Hopper's tensor cores are assembled by nvJitLink, which makes them slow. "
+            "pip install nvidia-cuda-nvcc, or install a CUDA toolkit",
+            stacklevel=2,
+        )
+    if not (features and tool) and _importable("cuda.bindings.nvjitlink") and _has_nvjitlink():
+        return _nvjitlink(ptx, name)
     if tool is None:
         raise CudaUnavailable(
             "neither nvJitLink nor ptxas was found; pip install nvidia-nvjitlink, or install a CUDA toolkit"
@@ -198,10 +226,11 @@ def _nvjitlink(ptx: str, name: str) -> Cubin:
 
 
 def ptxas() -> str | None:
-    """Path of the assembler of an installed toolkit."""
-    found = shutil.which("ptxas")
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    candidates = [found, *(str(Path(h) / "bin" / "ptxas") for h in homes if h)]
+    """Path of the assembler: of the package nvidia-cuda-nvcc, or of an installed toolkit."""
+    wheels = importlib.util.find_spec("nvidia")
+    folders = [str(Path(p) / "cu13") for p in (wheels.submodule_search_locations or ())] if wheels else []
+    homes = [*folders, os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    candidates = [*(str(Path(h) / "bin" / "ptxas") for h in homes if h), shutil.which("ptxas")]
     return next((c for c in candidates if c and os.access(c, os.X_OK)), None)
 
 
@@ -269,14 +298,15 @@ def _load(source: str, arch: tuple[int, int]) -> Cubin:
     key = (source, arch)
     if key in _known:
         return _known[key]
-    folder = flags.CACHE.value
-    entry = hashlib.blake2b(f"{fingerprint()}\0{arch}\0{source}".encode(), digest_size=20).hexdigest()
+    folder, features = flags.CACHE.value, features_of(source)
+    how = "ptxas" if features and ptxas() else ""
+    entry = hashlib.blake2b(f"{fingerprint()}\0{arch}\0{how}\0{source}".encode(), digest_size=20).hexdigest()
     data = cache.read_entry(folder, entry) if folder is not None else None
     if data is not None:
         numbers = [int.from_bytes(data[4 * k : 4 * k + 4], "little") for k in range(4)]
         cubin = Cubin(data[16:], *numbers)
     else:
-        cubin = assemble(compile_ptx(source, arch), arch, features_of(source))
+        cubin = assemble(compile_ptx(source, arch), arch, features)
         head = (cubin.registers, cubin.spilled, cubin.local, cubin.shared)
         if folder is not None:
             cache.write_entry(folder, entry, source, b"".join(n.to_bytes(4, "little") for n in head) + cubin.code)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphkeras.codegen.cuda.driver import DeviceMemoryError, Driver
+from graphkeras.codegen.cuda.target import target_for
+from graphkeras.codegen.target import Target
 from graphkeras.ir import residence
 
 GRAIN = 512
@@ -80,6 +82,11 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<{self.driver.name}, sm_{self.driver.arch[0]}{self.driver.arch[1]}>"
+
+    @property
+    def target(self) -> Target:
+        """What to compile for."""
+        return target_for(self.driver.arch)
 
     def enter(self) -> None:
         """Make the device the calling thread's."""

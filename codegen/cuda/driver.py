@@ -16,7 +16,10 @@ import numpy as np
 
 from graphkeras.codegen.cuda import compiler
 from graphkeras.codegen.cuda.compiler import CudaUnavailable
-from graphkeras.codegen.kernel import Kernel
+from graphkeras.codegen.kernel import Kernel, TensorMap
+
+MAP_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
+"""The driver's names of what the copy engine moves."""
 
 
 class DeviceMemoryError(MemoryError):
@@ -47,6 +50,9 @@ class Driver(Protocol):
     def function(self, kernel: Kernel) -> Any:
         """The loaded kernel, compiled where it is not in the cache."""
 
+    def tensor_map(self, spec: TensorMap, address: int) -> Any:
+        """The description of an array for the copy engine, to be given among the `words` of a launch."""
+
     def stream(self) -> Any: ...
 
     def upload(self, address: int, host: np.ndarray, stream: Any) -> None:
@@ -56,8 +62,8 @@ class Driver(Protocol):
 
     def copy(self, target: int, source: int, nbytes: int, stream: Any) -> None: ...
 
-    def launch(self, function: Any, kernel: Kernel, words: Sequence[int | float], stream: Any) -> None:
-        """Queue a kernel; `words` are its parameters."""
+    def launch(self, function: Any, kernel: Kernel, words: Sequence[Any], stream: Any) -> None:
+        """Queue a kernel; `words` are its parameters: integers, floats and what `tensor_map` gave."""
 
     def begin_capture(self, stream: Any) -> None:
         """What is queued from now on becomes a graph instead of running."""
@@ -81,9 +87,15 @@ class Driver(Protocol):
     def synchronize(self, stream: Any) -> None: ...
 
 
-def parameters(kernel: Kernel, words: Sequence[int | float]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Values and C types of a launch."""
-    return tuple(words), tuple(ctypes.c_double if isinstance(w, float) else ctypes.c_int64 for w in words)
+def parameters(kernel: Kernel, words: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Values and C types of a launch; None stands for a structure that is passed by value."""
+
+    def kind(word: Any) -> Any:
+        if hasattr(word, "getPtr"):
+            return None
+        return ctypes.c_double if isinstance(word, float) else ctypes.c_int64
+
+    return tuple(words), tuple(map(kind, words))
 
 
 class CudaDriver:
@@ -163,7 +175,25 @@ class CudaDriver:
             self._call("cuFuncSetAttribute", found, attribute, kernel.launch.shared)
         return found
 
-    def launch(self, function: Any, kernel: Kernel, words: Sequence[int | float], stream: Any) -> None:
+    def tensor_map(self, spec: TensorMap, address: int) -> Any:
+        cu, rank = self._cu, len(spec.extents)
+        kind = "TFLOAT32" if spec.rounded else MAP_TYPES[spec.dtype]
+        dtype = getattr(cu.CUtensorMapDataType, f"CU_TENSOR_MAP_DATA_TYPE_{kind}")
+        array = (address, [cu.cuuint64_t(n) for n in spec.extents], [cu.cuuint64_t(n) for n in spec.steps])
+        how = (
+            cu.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            cu.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+            cu.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            cu.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,  # zeros
+        )
+        if spec.window is None:
+            box, ones = ([cu.cuuint32_t(n) for n in v] for v in (spec.box, (1,) * rank))
+            return self._call("cuTensorMapEncodeTiled", dtype, rank, *array, box, ones, *how)
+        window, strides = spec.window, [cu.cuuint32_t(n) for n in (1, *spec.window.strides, 1)]
+        corners = (list(window.low), list(window.high))
+        return self._call("cuTensorMapEncodeIm2col", dtype, rank, *array, *corners, *spec.box, strides, *how)
+
+    def launch(self, function: Any, kernel: Kernel, words: Sequence[Any], stream: Any) -> None:
         assert kernel.launch is not None
         launch = "cuLaunchCooperativeKernel" if kernel.launch.cooperative else "cuLaunchKernel"
         shape = (kernel.extent, 1, 1, kernel.launch.threads, 1, 1, kernel.launch.shared)

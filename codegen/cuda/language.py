@@ -296,11 +296,47 @@ def _tensor() -> Iterator[Intrinsic]:
     yield Intrinsic("round_tf32", "{ .reg .b32 t; cvt.rna.tf32.f32 t, $1; mov.b32 $0, t; }", ("uint32",), ("float32",))
 
 
+def _engine() -> Iterator[Intrinsic]:
+    """Barriers in shared memory and the copy engine (sm_90 and later), registers that warps hand over (sm_90a).
+
+    A barrier is a 64-bit word. Its phase ends when as many threads have arrived as it was made for and all bytes that
+    were expected are there; barrier_wait(s, parity) returns when the phase of that parity has ended.
+    """
+    text = "mbarrier.init.shared::cta.b64 [$0], $1;"
+    yield Intrinsic("barrier_init", text, (), ("shared", "int32"), effects=True)
+    text = "fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;"
+    yield Intrinsic("barrier_fence", text, effects=True)
+    text = "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;"  # arrives, too
+    yield Intrinsic("barrier_expect", text, (), ("shared", "int32"), effects=True)
+    yield Intrinsic("barrier_arrive", "mbarrier.arrive.shared::cta.b64 _, [$0];", (), ("shared",), effects=True)
+    text = (
+        "{ .reg .pred p; AGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @p bra DONE; bra AGAIN; DONE: }"
+    )
+    yield Intrinsic("barrier_wait", text, (), ("shared", "int32"), effects=True)
+    yield Intrinsic("map_prefetch", "prefetch.tensormap [$0];", (), ("int64",), effects=True)
+    for rank in (2, 3):  # copy_box3(to, map, barrier, c0, c1, c2): the innermost coordinate first
+        text = f"cp.async.bulk.tensor.{rank}d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        text += f"[$0], [$1, {{{', '.join(f'${3 + k}' for k in range(rank))}}}], [$2];"
+        ins = ("shared", "int64", "shared", *["int32"] * rank)
+        yield Intrinsic(f"copy_box{rank}", text, (), ins, effects=True)
+    for rank in (3, 4, 5):  # copy_patch4(to, map, barrier, c, w, h, n, tap_w, tap_h)
+        taps = range(rank - 2)
+        text = f"{{ .reg .b16 t<{rank - 2}>; " + " ".join(f"cvt.u16.u32 t{k}, ${3 + rank + k};" for k in taps)
+        text += f" cp.async.bulk.tensor.{rank}d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+        text += f"[$0], [$1, {{{', '.join(f'${3 + k}' for k in range(rank))}}}], [$2], "
+        text += f"{{{', '.join(f't{k}' for k in taps)}}}; }}"
+        ins = ("shared", "int64", "shared", *["int32"] * (2 * rank - 2))
+        yield Intrinsic(f"copy_patch{rank}", text, (), ins, effects=True)
+    yield Intrinsic("release_registers40", "setmaxnreg.dec.sync.aligned.u32 40;", effects=True, convergent=True)
+    yield Intrinsic("claim_registers232", "setmaxnreg.inc.sync.aligned.u32 232;", effects=True, convergent=True)
+
+
 def intrinsics() -> Iterator[Intrinsic]:
     """Every function of one fixed type, except the memory functions."""
     yield from conversions()
     yield from _fixed()
     yield from _tensor()
+    yield from _engine()
 
 
 SHUFFLES = {

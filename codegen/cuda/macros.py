@@ -21,7 +21,7 @@ from typing import Any
 
 from graphkeras.codegen.cuda.language import Intrinsic
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("hopper_macros",)
 """Modules of this package that register macros; templates add theirs here."""
 
 _MACROS: dict[str, Callable[..., Macro]] = {}

@@ -32,6 +32,7 @@ from graphkeras.codegen.kernel import (
     Loop,
     Ptr,
     Switch,
+    TensorMap,
     Where,
     While,
 )
@@ -77,7 +78,7 @@ class CudaProgram(BaseProgram):
     def _place_constants(self, status: Buffer | None) -> None:
         found: dict[Buffer, None] = {}
         for call in all_calls(self.instructions):
-            found.update(dict.fromkeys(a.buffer for a in call.kernel.args if isinstance(a, Ptr)))
+            found.update(dict.fromkeys(a.buffer for a in call.kernel.args if isinstance(a, (Ptr, TensorMap))))
         for copy in _copies(self.instructions):
             found.update(dict.fromkeys((copy.source.buffer, copy.target.buffer)))
         device = self.device
@@ -241,8 +242,8 @@ class CudaProgram(BaseProgram):
             at += 8 * len(kernel.args)
         return found
 
-    def _words(self, kernel: Kernel, places: Mapping[Buffer, int]) -> list[int | float]:
-        words: list[int | float] = []
+    def _words(self, kernel: Kernel, places: Mapping[Buffer, int]) -> list[Any]:
+        words: list[Any] = []
         for arg in kernel.args:
             if isinstance(arg, Ptr):
                 words.append(places[arg.buffer] + arg.offset)
@@ -250,8 +251,10 @@ class CudaProgram(BaseProgram):
                 words.append((arg.value + 2**63) % 2**64 - 2**63)
             elif isinstance(arg, Float):
                 words.append(float(arg.value))
+            elif isinstance(arg, TensorMap):
+                words.append(self.device.driver.tensor_map(arg, places[arg.buffer] + arg.offset))
             else:
-                raise TypeError(f"kernel {kernel.name}: argument {arg!r} is no Ptr, Int or Float")
+                raise TypeError(f"kernel {kernel.name}: argument {arg!r} is no Ptr, Int, Float or TensorMap")
         return words
 
     def _queue(self, instructions: Sequence[Instruction], places: dict[Buffer, int], tables: dict[Kernel, int]) -> None:

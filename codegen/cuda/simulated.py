@@ -15,7 +15,7 @@ import numpy as np
 from graphkeras.codegen.cuda import simulator
 from graphkeras.codegen.cuda.driver import DeviceMemoryError, DriverError
 from graphkeras.codegen.cuda.simulator_memory import Memory
-from graphkeras.codegen.kernel import Kernel
+from graphkeras.codegen.kernel import Kernel, TensorMap
 
 Task = Callable[[], None]
 
@@ -120,7 +120,10 @@ class SimulatedDriver:
     def function(self, kernel: Kernel) -> str:
         return kernel.source
 
-    def launch(self, function: str, kernel: Kernel, words: Sequence[int | float], stream: Stream) -> None:
+    def tensor_map(self, spec: TensorMap, address: int) -> int:
+        return self._memory.describe(spec, address)
+
+    def launch(self, function: str, kernel: Kernel, words: Sequence[Any], stream: Stream) -> None:
         assert kernel.launch is not None
         launch, blocks, args = kernel.launch, kernel.extent, list(words)
 

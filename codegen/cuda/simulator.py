@@ -13,8 +13,9 @@ The functions of the language are NumPy twins (`simulator_ops.py`). What lock-st
 - reads of shared memory that nobody wrote, addresses outside of every allocation, misaligned accesses;
 - barriers and shuffles that only a part of the block or warp reaches.
 
-Bank conflicts of shared memory are counted (`Report.conflicts`). Not simulated: time, the memory model beyond barriers,
-threads of one warp that go separate ways and wait for each other.
+Bank conflicts of shared memory are counted (`Report.conflicts`). Kernels with barriers in shared memory, whose
+warpgroups wait for one another, run as `simulator_roles.py` says. Not simulated: time, the memory model beyond
+barriers, threads of one warp that go separate ways and wait for each other.
 """
 
 from __future__ import annotations
@@ -161,6 +162,15 @@ class Machine:
         while frame is not None and frame.f_code.co_filename != FILE:
             frame = frame.f_back
         return frame.f_lineno if frame is not None else 0
+
+    def sync(self) -> None:
+        """sync_threads."""
+        self.together("the barrier", self.threads)
+        self.block_clock[self.mask] += 1
+        self.warp_clock[self.mask] += 1
+
+    def ordered(self, at: np.ndarray, nbytes: int, write: bool) -> None:
+        """More checks of accesses to shared memory (`simulator_roles.py`)."""
 
     def together(self, what: str, size: int) -> None:
         """All threads of each group of `size` must be here, or none."""
@@ -326,6 +336,13 @@ def run(
     exec(compile(ast.Module(_constants(source), []), FILE, "exec"), constants)
     threads = constants["THREADS"]
     memory.new_launch()
+    if "barrier_init(" in source:
+        from graphkeras.codegen.cuda.simulator_roles import run_block
+
+        memory.checked = check
+        for number in range(blocks):
+            run_block(_code(source), args, number, blocks, threads, shared, memory, report)
+        return report
     per = max(1, LANES // threads)
     for first in range(0, blocks, per):
         machine = Machine(memory, range(first, min(first + per, blocks)), blocks, threads, shared, report)

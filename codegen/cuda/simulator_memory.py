@@ -6,6 +6,9 @@ from bisect import bisect_right
 
 import numpy as np
 
+from graphkeras.codegen.kernel import TensorMap
+from graphkeras.ir.types import numpy_dtype
+
 BASE = 1 << 20
 GAP = 512
 
@@ -103,6 +106,7 @@ class Memory:
         self.oldest = 0  # first thread number of this launch
         self.shadow = Shadow(0)
         self.checked = True
+        self.maps: dict[int, tuple[TensorMap, int]] = {}  # descriptions for the copy engine, with addresses
 
     # -- allocation --------------------------------------------------------------------------------
     def allocate(self, nbytes: int) -> int:
@@ -128,6 +132,25 @@ class Memory:
         address = self.allocate(max(array.nbytes, 1))
         self.write(address, np.ascontiguousarray(array))
         return address
+
+    def describe(self, spec: TensorMap, address: int) -> int:
+        """What a kernel gets for a TensorMap; refuses what the driver would refuse."""
+        size, rows = numpy_dtype(spec.dtype).itemsize, spec.box[0]
+        wrong = address % 16 or any(s % 16 or not 0 < s < 2**40 for s in spec.steps)
+        wrong = wrong or not all(0 < n <= 2**32 for n in spec.extents) or not 2 <= len(spec.extents) <= 5
+        wrong = wrong or len(spec.steps) != len(spec.extents) - 1 or rows * size > 128 or rows * size % 16
+        if spec.window is None:
+            wrong = wrong or len(spec.box) != len(spec.extents) or not all(0 < n <= 256 for n in spec.box)
+        else:
+            limit = {3: 2**15, 4: 2**7, 5: 2**4}.get(len(spec.extents), 0)
+            corners = (*spec.window.low, *spec.window.high)
+            wrong = wrong or not all(-limit <= c < limit for c in corners) or not 0 < spec.box[1] <= 1024
+            wrong = wrong or not all(0 < s <= 8 for s in spec.window.strides)
+        if wrong:
+            raise ValueError(f"the driver would not take {spec} at {address:#x}")
+        handle = (1 << 52) + len(self.maps)
+        self.maps[handle] = (spec, address)
+        return handle
 
     def write(self, address: int, array: np.ndarray) -> None:
         raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphkeras.codegen.cuda import language, simulator_tensor
+from graphkeras.codegen.cuda import language, simulator_hopper, simulator_tensor
 from graphkeras.codegen.cuda.macros import macro_of
 from graphkeras.codegen.cuda.simulator import Local, Machine
 from graphkeras.codegen.cuda.simulator_memory import BASE, sampled
@@ -24,9 +24,10 @@ def namespace(machine: Machine) -> dict[str, Any]:
     names.update(_scalars())
     names.update(_threads(machine))
     for name, kind, dtype, count in language.memory_ops():
-        names[name] = _memory_op(machine, kind, dtype, count)
+        names[name] = memory_op(machine, kind, dtype, count)
     names.update(_words(machine))
     names.update(simulator_tensor.twins(machine))
+    names.update(simulator_hopper.twins(machine))
     names["local_array"] = lambda count, dtype: Local(machine, count, dtype.dtype)
     names["macro"] = lambda name, *parameters: _bound(machine, macro_of(name, parameters).twin)
     return names
@@ -146,11 +147,6 @@ def _scalars() -> dict[str, Any]:
 
 # -- threads ----------------------------------------------------------------------------------------------
 def _threads(m: Machine) -> dict[str, Any]:
-    def sync_threads() -> None:
-        m.together("the barrier", m.threads)
-        m.block_clock[m.mask] += 1
-        m.warp_clock[m.mask] += 1
-
     def sync_warp() -> None:
         m.together("sync_warp", 32)
         m.warp_clock[m.mask] += 1
@@ -178,7 +174,7 @@ def _threads(m: Machine) -> dict[str, Any]:
         "thread_number": lambda: m.thread.astype(np.uint32),
         "block_number": lambda: m.block.astype(np.uint32),
         "grid_size": lambda: np.uint32(m.grid),
-        "sync_threads": sync_threads,
+        "sync_threads": m.sync,
         "sync_warp": sync_warp,
         "shuffle_xor": exchange(lambda lane, by: lane ^ by),
         "shuffle_down": exchange(lambda lane, by: lane + by),
@@ -189,7 +185,7 @@ def _threads(m: Machine) -> dict[str, Any]:
 
 
 # -- memory -----------------------------------------------------------------------------------------------
-def _memory_op(m: Machine, kind: str, dtype: str, count: int) -> Callable[..., Any]:
+def memory_op(m: Machine, kind: str, dtype: str, count: int) -> Callable[..., Any]:
     size = language.SIZES[dtype]
     memory_type = numpy_dtype("uint8" if dtype == "bool" else dtype)
     register = np.dtype(language.register_type(dtype))
@@ -247,6 +243,7 @@ def shared_places(m: Machine, address: np.ndarray, size: int, count: int, write:
         if not write and not m.shared.shadow.written(bytes_).all():
             m.problem("uninitialised", "shared memory is read that nobody wrote")
         m.access(m.shared.shadow, bytes_, write)
+        m.ordered(at, size * count, write)
     return at // size
 
 
@@ -264,8 +261,8 @@ def _conflicts(m: Machine, address: np.ndarray, nbytes: int) -> None:
 
 
 def _words(m: Machine) -> dict[str, Any]:
-    integer, real = _memory_op(m, "fetch", "int64", 1), _memory_op(m, "fetch", "float64", 1)
-    load, store = _memory_op(m, "load", "int64", 1), _memory_op(m, "store", "int64", 1)
+    integer, real = memory_op(m, "fetch", "int64", 1), memory_op(m, "fetch", "float64", 1)
+    load, store = memory_op(m, "load", "int64", 1), memory_op(m, "store", "int64", 1)
 
     def set_status(p: Any, code: Any, node: Any, bad: Any, extent: Any) -> None:
         """The first thread wins; one by one, as the hardware's compare-and-swap does it."""

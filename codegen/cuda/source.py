@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Kernel, Launch, Ptr, View
+from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Kernel, Launch, Ptr, TensorMap, View
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 
@@ -52,9 +52,15 @@ class Source:
         self.args.append(Ptr(buffer, offset))
         return f"a{len(self.args) - 1}"
 
-    def scratch(self, nbytes: int) -> int:
-        """Reserve shared memory of the block; returns its offset from shared_memory()."""
-        offset = -(-self.shared // 16) * 16
+    def tensor_map(self, spec: TensorMap) -> str:
+        """An array for the copy engine to read; the name stands for the address of its description."""
+        self.reads.append(spec.buffer)
+        self.args.append(spec)
+        return f"a{len(self.args) - 1}"
+
+    def scratch(self, nbytes: int, align: int = 16) -> int:
+        """Reserve shared memory of the block; returns its offset from shared_memory(), which is a multiple of 1024."""
+        offset = -(-self.shared // align) * align
         self.shared = offset + nbytes
         return offset
 
@@ -96,6 +102,8 @@ def _letter(arg: Arg) -> str:
         return "i"
     if isinstance(arg, Float):
         return "f"
+    if isinstance(arg, TensorMap):
+        return "t"
     raise TypeError(f"{arg!r} cannot be an argument of a CUDA kernel")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 from graphkeras.codegen.target import Target
 
 CUDA = Target(
@@ -22,4 +25,15 @@ CUDA = Target(
     "graphkeras.codegen.cuda.body:CudaBody",
     "graphkeras.codegen.cuda.program:CudaProgram",
     align=512,
+    arch=(8, 0),
 )
+"""Kernels that every GPU since Ampere runs."""
+
+HOPPER = (9, 0)
+"""The one compute capability whose tensor cores take whole tiles from shared memory (wgmma)."""
+
+
+@functools.cache
+def target_for(arch: tuple[int, int]) -> Target:
+    """The target of one generation of GPUs: templates look at `ctx.target.arch` when they choose among kernels."""
+    return replace(CUDA, arch=arch)

@@ -10,8 +10,21 @@ from graphkeras.codegen.compile import join_segments
 from graphkeras.codegen.cuda import simulator
 from graphkeras.codegen.cuda.simulator_memory import Memory
 from graphkeras.codegen.cuda.target import CUDA
-from graphkeras.codegen.kernel import Buffer, Call, Copy, Float, Int, Kernel, Ptr, View, Where, contiguous_strides
+from graphkeras.codegen.kernel import (
+    Buffer,
+    Call,
+    Copy,
+    Float,
+    Int,
+    Kernel,
+    Ptr,
+    TensorMap,
+    View,
+    Where,
+    contiguous_strides,
+)
 from graphkeras.codegen.lower import Lowering
+from graphkeras.codegen.target import Target
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.types import numpy_dtype
 
@@ -36,6 +49,8 @@ class Device:
         for arg in kernel.args:
             if isinstance(arg, Ptr):
                 found.append(self.address(arg.buffer) + arg.offset)
+            elif isinstance(arg, TensorMap):
+                found.append(self.memory.describe(arg, self.address(arg.buffer) + arg.offset))
             else:
                 assert isinstance(arg, (Int, Float))
                 found.append(arg.value)
@@ -55,17 +70,17 @@ class Device:
         return report
 
 
-def lower(graph: Graph, fuse: bool = True) -> tuple[list, list[View], list[View]]:
+def lower(graph: Graph, fuse: bool = True, target: Target = CUDA) -> tuple[list, list[View], list[View]]:
     """(instructions, inputs, outputs) of a graph lowered for CUDA."""
     inputs = [_bound(n, Where.INPUT, k) for k, n in enumerate(graph.inputs)]
     outputs = [_bound(n, Where.OUTPUT, k) for k, n in enumerate(graph.outputs)]
-    ctx = Lowering(fuse=fuse, target=CUDA)
+    ctx = Lowering(fuse=fuse, target=target)
     ctx.graph(graph, inputs, outputs)
     return join_segments(ctx.instructions), inputs, outputs
 
 
-def kernels(graph: Graph, fuse: bool = True) -> list[Kernel]:
-    return [i.kernel for i in lower(graph, fuse)[0] if isinstance(i, Call)]
+def kernels(graph: Graph, fuse: bool = True, target: Target = CUDA) -> list[Kernel]:
+    return [i.kernel for i in lower(graph, fuse, target)[0] if isinstance(i, Call)]
 
 
 def _bound(node, where: Where, index: int) -> View:
@@ -73,9 +88,15 @@ def _bound(node, where: Where, index: int) -> View:
     return View(buffer, node.dtype, node.shape, contiguous_strides(node.shape))
 
 
-def simulate(graph: Graph, arrays: Sequence[np.ndarray], fuse: bool = True, device: Device | None = None):
+def simulate(
+    graph: Graph,
+    arrays: Sequence[np.ndarray],
+    fuse: bool = True,
+    device: Device | None = None,
+    target: Target = CUDA,
+) -> list[np.ndarray]:
     """Results of a graph, computed by its CUDA kernels on the simulator; any race or wild access raises."""
-    instructions, inputs, outputs = lower(graph, fuse)
+    instructions, inputs, outputs = lower(graph, fuse, target)
     device = device or Device()
     for view, array in zip(inputs, arrays, strict=True):
         device.memory.write(device.address(view.buffer), np.ascontiguousarray(array))
