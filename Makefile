@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := pyproject.toml setup.py
 
-.PHONY: demo test check lint format types bench bench-ops bench-all peers test-long test-gpu bench-gpu clean
+.PHONY: demo test check lint format types bench bench-ops bench-all peers peers-gpu test-long test-gpu bench-gpu rehearse-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits.py
@@ -22,9 +22,14 @@ test-gpu: $(VENV)/.cuda
 	if command -v compute-sanitizer > /dev/null; then GRAPHKERAS_QUICK=1 compute-sanitizer --error-exitcode 1 \
 		$(BIN)/python -m pytest tests/gpu/test_gpu_training.py -k mlp; else echo "compute-sanitizer is not installed"; fi
 
-# Kernels against the device's copy bandwidth and against PyTorch, and training steps, in one run.
+# All that is to be measured on a GPU, in one run: tests and sanitizer, kernels against copies, cuBLAS and cuDNN, models
+# against PyTorch, torch.compile and Keras on JAX and PyTorch (`make peers-gpu`). Or a part: GPU="memory products --quick".
 bench-gpu: $(VENV)/.cuda
-	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.gpu $(GPU)
+
+# The same command without a GPU, with tiny sizes: shows that it runs.
+rehearse-gpu: $(VENV)/.test
+	$(BIN)/python -m benchmarks.gpu --device cpu --out benchmarks/results/rehearsal.json $(GPU)
 
 check: test lint format types
 
@@ -55,8 +60,11 @@ bench-all: $(VENV)/.demo
 peers:
 	$(PYTHON) benchmarks/make_peers.py
 
+peers-gpu:
+	$(PYTHON) benchmarks/make_peers.py gpu
+
 clean:
-	rm -rf $(VENV) .peers build *.egg-info
+	rm -rf $(VENV) .peers .peers-gpu build *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "graphkeras needs Python 3.11 or newer"'

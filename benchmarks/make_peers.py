@@ -1,4 +1,5 @@
-"""Creates the environment of the peers (`make peers`): Keras 3.15.1 with JAX, TensorFlow and PyTorch for the CPU."""
+"""Creates the environment of the peers: Keras 3.15.1 with JAX, TensorFlow and PyTorch (`make peers`), or with JAX and
+PyTorch for CUDA 13 (`make peers-gpu`)."""
 
 from __future__ import annotations
 
@@ -6,18 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-PEERS = Path(__file__).resolve().parent.parent / ".peers"
-STEPS = (["torch==2.13.0"], ["jax", "jaxlib", "keras==3.15.1"], ["tensorflow-cpu"])
+ROOT = Path(__file__).resolve().parent.parent
+CPU = (["torch==2.13.0"], ["jax", "jaxlib", "keras==3.15.1"], ["tensorflow-cpu"])
+GPU = (["torch==2.13.0"], ["jax[cuda13]", "keras==3.15.1"])
+"""PyTorch first: its wheels name exact versions of NVIDIA's libraries, JAX's are content with them."""
 
 
 def main() -> None:
-    python = PEERS / "bin" / "python"
+    folder, steps = (ROOT / ".peers-gpu", GPU) if sys.argv[1:] == ["gpu"] else (ROOT / ".peers", CPU)
+    python = folder / "bin" / "python"
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-    for packages in STEPS:
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    for packages in steps:
         print("installing", *packages, flush=True)
         subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
-    print(f"peers are ready in {PEERS}")
+    print(f"peers are ready in {folder}")
 
 
 if __name__ == "__main__":
