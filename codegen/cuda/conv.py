@@ -4,19 +4,21 @@
     conv_input_grad    C[pixel, ci]     = sum over (tap, co)   dy[pixel moved back by tap, co] * w[tap, ci, co]
     conv_kernel_grad   C[(tap, ci), co] = sum over pixels      x[pixel moved by tap, ci] * dy[pixel, co]
 
-Groups are the batch of the product. The kernels, the cut into parts and the epilogue are those of `product.py`.
+Groups are the batch of the product. The kernels, the cut into parts and the epilogue are those of products; Hopper's
+copy engine finds patches by itself (`conv_hopper.py`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from graphkeras.codegen.cuda.conv_hopper import forward_offer, input_offer, kernel_offer
 from graphkeras.codegen.cuda.language import SIZES, divisor
 from graphkeras.codegen.cuda.product import Operand, Place, Problem
-from graphkeras.codegen.cuda.product_launch import launch_product
+from graphkeras.codegen.cuda.product_launch import launch_hopper, launch_product
 from graphkeras.codegen.cuda.source import Source, decompose
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View, contiguous_strides
@@ -147,17 +149,24 @@ def lower_conv(ctx: Lowering, group: Group) -> None:
     patches = Patches(x, Geometry.of(node, x.shape, w.shape, node.shape), inner, False, True)
     weights = Operand(w, outer, 1, w.shape[-1])
     m = math.prod(node.shape[:-1])
-    launch_product(ctx, group, Problem(patches, weights, groups, m, outer, taps * inner, interleaved=True))
+    p = Problem(patches, weights, groups, m, outer, taps * inner, interleaved=True)
+    if not launch_hopper(ctx, group, p, forward_offer(ctx, node, x, w)):
+        launch_product(ctx, group, p)
 
 
 @lowers("conv_input_grad", target="cuda")
 def lower_conv_input_grad(ctx: Lowering, group: Group) -> None:
-    """The kernel is turned first, to [group, tap, co, ci]."""
+    """The kernel is turned first, to [group, tap, co, ci], but for Hopper."""
     node = group.anchor
     dy, w = _checked(ctx, node)
     groups = node.attrs["groups"]
     inner, outer = w.shape[-2], w.shape[-1] // groups
     taps = math.prod(w.shape[:-2])
+    patches = Patches(dy, Geometry.of(node, node.shape, w.shape, dy.shape), outer, True, True)
+    m = math.prod(node.shape[:-1])
+    p = Problem(patches, Operand(w, outer, w.shape[-1], 1), groups, m, inner, taps * outer, interleaved=True)
+    if launch_hopper(ctx, group, p, input_offer(node, dy, w)):
+        return
     turned = View(
         w.buffer,
         w.dtype,
@@ -167,10 +176,7 @@ def lower_conv_input_grad(ctx: Lowering, group: Group) -> None:
     )
     turned = ctx.copy(turned)
     turned = View(turned.buffer, w.dtype, turned.shape, contiguous_strides(turned.shape), turned.offset)
-    weights = Operand(turned, taps * outer * inner, 1, inner)
-    patches = Patches(dy, Geometry.of(node, node.shape, w.shape, dy.shape), outer, True, True)
-    m = math.prod(node.shape[:-1])
-    launch_product(ctx, group, Problem(patches, weights, groups, m, inner, taps * outer, interleaved=True))
+    launch_product(ctx, group, replace(p, b=Operand(turned, taps * outer * inner, 1, inner)))
 
 
 @lowers("conv_kernel_grad", target="cuda")
@@ -183,4 +189,6 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
     patches = Patches(x, Geometry.of(node, x.shape, node.shape, dy.shape), inner, False, False)
     columns = Operand(dy, outer, 1, dy.shape[-1])
     pixels = math.prod(dy.shape[:-1])
-    launch_product(ctx, group, Problem(patches, columns, groups, taps * inner, outer, pixels, interleaved=True))
+    p = Problem(patches, columns, groups, taps * inner, outer, pixels, interleaved=True)
+    if not launch_hopper(ctx, group, p, kernel_offer(node, x, dy)):
+        launch_product(ctx, group, p)
