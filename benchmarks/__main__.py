@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import compare, models, records
-from benchmarks.contestants import ROOT
-from benchmarks.workloads import WORKLOADS
+from benchmarks.contestants import PEERS, ROOT, contestants
+from benchmarks.workloads import workloads
 
 SUITES = {
     "models": ("models", "training steps side by side with the peers that are installed"),
@@ -55,32 +55,65 @@ def parser() -> argparse.ArgumentParser:
 def cases(suite: str) -> list[str]:
     """The names that a suite takes."""
     if suite in ("models", "memory", "ablate"):
-        return list(WORKLOADS)
-    return list(importlib.import_module(f"benchmarks.{SUITES[suite][0]}").NAMES)
+        return [*workloads(), "more", "all"]
+    module = importlib.import_module(f"benchmarks.{SUITES[suite][0]}")
+    return list(module.names() if hasattr(module, "names") else module.NAMES)
 
 
-def measure(arguments: argparse.Namespace) -> records.Report:
-    """Run the suites that were asked for; what was measured is on disk after each of them."""
-    report = records.new_report()
-    report["flags"] |= {"quick": "1"} if arguments.quick else {}
-    path = Path(arguments.out) if arguments.out else ROOT / "benchmarks" / "results" / f"{arguments.command}.json"
-    for suite in SUITES if arguments.command == "all" else [arguments.command]:
+def checked(arguments: argparse.Namespace) -> list[str]:
+    """The suites to run; whatever is wrong with the arguments is said before anything is measured."""
+    suites = list(SUITES) if arguments.command == "all" else [arguments.command]
+    for suite in suites:
         unknown = set(arguments.names) - set(cases(suite))
         if unknown:
             sys.exit(f"{suite}: no case {', '.join(sorted(unknown))}; expected some of {', '.join(cases(suite))}")
-        effort = models.QUICK if arguments.quick else models.Effort()
-        if arguments.rounds:
-            effort = replace(effort, rounds=arguments.rounds)
-        print(f"== {suite}", flush=True)
-        module = importlib.import_module(f"benchmarks.{SUITES[suite][0]}")
-        report["suites"][suite] = module.run(arguments.names, effort, arguments.only)
-        records.write(report, path)
+    if arguments.rounds < 0:
+        sys.exit(f"--rounds: expected a positive number; received {arguments.rounds}")
+    if suites == ["ops"]:
+        who = importlib.import_module("benchmarks.ops").libraries(arguments.only)
+    else:
+        who = contestants(arguments.only)
+    if not who:
+        sys.exit(f"--only: nobody here is called {' or '.join(arguments.only)}")
+    if not PEERS.is_dir() and not arguments.only and set(suites) & {"models", "memory", "scale", "ops"}:
+        print("No peers are installed (see `make peers`): graphkeras runs without them.", flush=True)
+    return suites
+
+
+def measure(arguments: argparse.Namespace) -> records.Report:
+    """Run the suites that were asked for; what was measured is on disk after each case, after Ctrl-C too."""
+    suites = checked(arguments)
+    report = records.new_report()
+    report["flags"] |= {"quick": "1"} if arguments.quick else {}
+    path = Path(arguments.out) if arguments.out else ROOT / "benchmarks" / "results" / f"{arguments.command}.json"
+    effort = models.QUICK if arguments.quick else models.Effort()
+    if arguments.rounds:
+        effort = replace(effort, rounds=arguments.rounds)
+    try:
+        for suite in suites:
+            print(f"== {suite}", flush=True)
+            module = importlib.import_module(f"benchmarks.{SUITES[suite][0]}")
+            rows = report["suites"].setdefault(suite, [])
+            for found in module.run(arguments.names, effort, arguments.only):
+                rows += found
+                records.write(report, path)
+    except KeyboardInterrupt:
+        report["interrupted"] = True
+        print("\ninterrupted: what had been measured is kept", flush=True)
+    records.write(report, path)
     print(f"\nwritten to {path}")
     return report
 
 
 def load(path: str) -> records.Report:
-    return json.loads(Path(path).read_text())
+    """A report from disk; what is wrong with the file is said in one line."""
+    try:
+        report = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f"cannot read {path}: {error}")
+    if not isinstance(report, dict) or "suites" not in report:
+        sys.exit(f"{path} is no report: expected a JSON file that `python -m benchmarks` has written")
+    return report
 
 
 def shown(paths: list[str]) -> records.Report:
@@ -90,23 +123,27 @@ def shown(paths: list[str]) -> records.Report:
         for suite, rows in other["suites"].items():
             reports[0]["suites"].setdefault(suite, []).extend(rows)
     for suite, rows in reports[0]["suites"].items():
-        print(f"\n== {suite}\n" + importlib.import_module(f"benchmarks.{SUITES[suite][0]}").text(rows))
+        if suite in SUITES:
+            print(f"\n== {suite}\n" + importlib.import_module(f"benchmarks.{SUITES[suite][0]}").text(rows))
     return reports[0]
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     old = load(arguments.compare) if arguments.compare else None  # before the file may be overwritten
+    if arguments.html and not Path(arguments.html).absolute().parent.is_dir():
+        sys.exit(f"--html: no folder {Path(arguments.html).absolute().parent}")
     report = shown(arguments.names) if arguments.command == "show" else measure(arguments)
     if arguments.html:
         from benchmarks import page
 
-        Path(arguments.html).write_text(page.page(report, old))
+        Path(arguments.html).write_text(page.page(report, old), encoding="utf-8")
         print(f"report in {arguments.html}")
-    if old is None:
-        return 0
-    print("\n" + compare.text(old, report))
-    return 2 if compare.regressions(old, report) else 0
+    if old is not None:
+        print("\n" + compare.text(old, report))
+    if report.get("interrupted") and arguments.command != "show":
+        return 130
+    return 2 if old is not None and compare.regressions(old, report) else 0
 
 
 if __name__ == "__main__":

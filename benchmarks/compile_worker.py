@@ -86,7 +86,7 @@ def measure(workload: str) -> dict[str, float]:
     clocks.leave()
     clocks.enter("build")
     work = build(keras, workload)
-    work.model.compile(optimizer="adam", loss=work.loss, metrics=["accuracy"])
+    work.model.compile(optimizer="adam", loss=work.loss, metrics=work.metrics)
     clocks.leave()
     clocks.enter("import")
     from graphkeras.backend import executor
@@ -96,7 +96,7 @@ def measure(workload: str) -> dict[str, float]:
         clocks.wrap(stage, module, path)
     clocks.leave()
     clocks.enter("trace")
-    work.model.train_on_batch(work.x[: work.batch_size], work.y[: work.batch_size])
+    work.model.train_on_batch(work.rows(work.batch_size), work.y[: work.batch_size])
     clocks.leave()
     programs = [e.program for e in executor.cache._entries.values() if hasattr(e, "program")]
     kernels = [k for p in programs for k in p.kernels]

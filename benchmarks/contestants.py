@@ -44,5 +44,7 @@ def contestants(only: Sequence[str] = ()) -> list[Contestant]:
             found.append(Contestant(f"keras-{backend}", str(python), "keras", (("KERAS_BACKEND", backend),)))
     unknown = set(only) - {c.name for c in found}
     if unknown:
-        raise SystemExit(f"no contestant {', '.join(sorted(unknown))}; here are {', '.join(c.name for c in found)}")
+        more = "" if python.exists() else " (`make peers` installs others)"
+        here = ", ".join(c.name for c in found)
+        raise SystemExit(f"no contestant {', '.join(sorted(unknown))}; here are {here}{more}")
     return [c for c in found if not only or c.name in only]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.contestants import OURS
@@ -110,11 +110,11 @@ def text(records: Sequence[Record]) -> str:
     return table(head, rows)
 
 
-def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
+def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
     found: list[Record] = []
     for name in names or NAMES:
         made = measure(name, effort)
         print(text(made).splitlines()[-1], flush=True)
         found += made
+        yield made
     print(text(found))
-    return found

@@ -8,13 +8,13 @@ memory is `cold`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.contestants import OURS, Contestant, contestants
 from benchmarks.models import Effort
 from benchmarks.records import Record, best_peer, by_case, median, notes, ratio, record, si, table
 from benchmarks.runner import Runner, WorkerFailed
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import chosen
 
 
 def peak(who: Contestant, workload: str, folder: str) -> dict[str, float]:
@@ -36,7 +36,7 @@ def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Re
         for c in who:
             try:
                 cold = {"cold_bytes": peak(c, workload, folder)["peak_bytes"]} if c.name == OURS else {}
-                tries = [peak(c, workload, folder) for _ in range(1 if effort.rounds <= 3 else 3)]
+                tries = [peak(c, workload, folder) for _ in range(1 if effort.is_quick else 3)]
                 records.append(record(workload, c.name, **{k: [t[k] for t in tries] for k in tries[0]}, **cold))
             except WorkerFailed as error:
                 records.append(record(workload, c.name, str(error)))
@@ -55,10 +55,8 @@ def text(records: Sequence[Record]) -> str:
     return "\n".join(x for x in (table(head, rows), notes(records)) if x)
 
 
-def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
-    records: list[Record] = []
-    for workload in names or WORKLOADS:
+def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
+    for workload in chosen(names):
         found = measure(workload, effort, contestants(only))
         print(text(found), flush=True)
-        records += found
-    return records
+        yield found

@@ -4,19 +4,22 @@ All contestants are started, warmed up, and then asked in turn, round after roun
 to train for a while; what disturbs the machine disturbs all of them. Every one calls `fit` with the same arrays,
 batch size, optimizer, loss and metric. Reported: median, minimum and noise over the rounds of seconds per step and
 of `predict` of one sample, peak memory of training, import time, and the time from process start to the end of the
-first training step with a cold and a warm kernel cache. Ratios are best peer / graphkeras: above 1 we are better.
+first training step with a cold and a warm kernel cache; then the kernels of our step and their shares of the machine's
+limits (see roofs.py). Ratios are best peer / graphkeras: above 1 we are better.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from benchmarks import roofs
 from benchmarks.contestants import OURS, Contestant, contestants
 from benchmarks.records import Record, best_peer, by_case, median, notes, ratio, record, si, table
 from benchmarks.runner import Field, Runner
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import chosen
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,11 @@ class Effort:
     predict: float = 0.2
     warm_fits: int = 6
     starts: int = 2  # process starts whose first step is timed
+    profiles: int = 5  # measurements of each kernel
+    is_quick: bool = False
 
 
-QUICK = Effort(rounds=3, train=0.15, predict=0.05, warm_fits=3, starts=1)
+QUICK = Effort(rounds=3, train=0.15, predict=0.05, warm_fits=3, starts=1, profiles=2, is_quick=True)
 
 
 def epochs_for(runner: Runner, effort: Effort) -> int:
@@ -56,10 +61,11 @@ def prime(who: Contestant, workload: str, folder: str) -> dict[str, float]:
         runner.close()
 
 
-def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Record]:
-    """All figures of one workload, a record for each contestant."""
+def measure(workload: str, effort: Effort, who: Sequence[Contestant], machine: Record | None = None) -> list[Record]:
+    """All figures of one workload, a record for each contestant; ours with its kernels, where `machine` is given."""
     field = Field()
-    with tempfile.TemporaryDirectory() as folder:
+    kernels: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, field:
         figures: dict[str, dict[str, list[float]]] = {c.name: {} for c in who}
         for c in who:
             _start(field, c, workload, folder, effort, figures[c.name])
@@ -71,7 +77,10 @@ def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Re
         memory = field.each(lambda r: r.ask(do="memory"))
         calls = field.each(lambda r: r.ask(do="time_predict", seconds=effort.predict))
         predicts = field.rounds(effort.rounds, lambda r: r.ask(do="predict", calls=calls[r.who.name]))
-        field.close()
+        if machine is not None and OURS in field.runners:
+            found = field.each(lambda r: r.ask(do="kernels", rounds=effort.profiles), [OURS])
+            kernels = roofs.with_shares(found.get(OURS, []), machine)
+            figures[OURS] |= {k: [v] for k, v in roofs.summary(kernels).items()}
     for name, answers in (("step_s", steps), ("predict_s", predicts)):
         for c, samples in answers.items():
             if samples:
@@ -80,9 +89,10 @@ def measure(workload: str, effort: Effort, who: Sequence[Contestant]) -> list[Re
         figures[c]["memory_bytes"] = [used["peak"]]
         if used["arena"]:
             figures[c]["arena_bytes"] = [used["arena"]]
-    return [
+    made = [
         record(workload, c.name, field.notes.get(c.name) or threads.get(c.name, ""), **figures[c.name]) for c in who
     ]
+    return [r | {"kernels": kernels} if r["who"] == OURS and kernels else r for r in made]
 
 
 def _other_threads(runner: Runner) -> str:
@@ -122,6 +132,8 @@ def text(records: Sequence[Record]) -> str:
     head += ("first step warm", "cold", "peer", "import", "peer")
     rows = []
     for case, who in by_case(records).items():
+        if case == roofs.MACHINE:
+            continue
         ours = who.get(OURS)
         best = {k: best_peer(who, k) for k in ("step_s", "predict_s", "memory_bytes", "first_step_s", "import_s")}
         mine = {k: median(ours, k) for k in (*best, "cold_first_step_s")}
@@ -133,14 +145,21 @@ def text(records: Sequence[Record]) -> str:
         cells += [si(mine["first_step_s"], "s"), si(mine["cold_first_step_s"], "s"), si(best["first_step_s"][1], "s")]
         cells += [si(mine["import_s"], "s"), si(best["import_s"][1], "s")]
         rows.append(cells)
-    return "\n".join(x for x in (table(head, rows), notes(records)) if x)
+    lines = (roofs.machine_text(records), table(head, rows) if rows else "", notes(records))
+    return "\n".join([*(x for x in lines if x), *kernel_tables(records)])
 
 
-def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
+def kernel_tables(records: Sequence[Record]) -> list[str]:
+    """For each workload, the kernels of our step."""
+    return ["\n" + roofs.text(r["case"], r["kernels"]) for r in records if r.get("kernels")]
+
+
+def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
     who = contestants(only)
-    records: list[Record] = []
-    for workload in names or WORKLOADS:
-        found = measure(workload, effort, who)
-        print(text(found), flush=True)
-        records += found
-    return records
+    machine = roofs.machine()
+    print(roofs.machine_text([machine]), flush=True)
+    yield [machine]
+    for workload in chosen(names):
+        found = measure(workload, effort, who, machine)
+        print(text(found) + "\n", flush=True)
+        yield found

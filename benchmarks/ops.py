@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.contestants import OURS, PEERS, THREADS, Contestant
 from benchmarks.models import Effort
@@ -85,14 +85,15 @@ def text(records: Sequence[Record]) -> str:
     return "\n".join(x for x in (*lines, table(head, rows) if rows else "", notes(records)) if x)
 
 
-def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
+def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
     limits = roof.measure(THREADS)
     facts = {"peak_gflops": limits.flops / 1e9, "one_thread_gflops": limits.flops_one / 1e9}
     facts |= {"copy_gbs": limits.bytes / 1e9, "one_thread_copy_gbs": limits.bytes_one / 1e9}
     records = [record("machine", "machine", **facts)]
     print(text(records), flush=True)
+    yield list(records)
     chosen = [c for c in all_cases() if c.kernel in names] if names else all_cases()
-    if effort.rounds <= 3 and not names:
+    if effort.is_quick and not names:
         chosen = [c for c in chosen if c.name in QUICK]
     field = Field()
     folder = tempfile.TemporaryDirectory()
@@ -104,8 +105,8 @@ def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[
             times = ", ".join(f"{r['who']} {si(median(r, 'time_s'), 's')}" for r in found if r["figures"])
             print(f"{case.name}: {times}", flush=True)
             records += found
+            yield found
     finally:
         field.close()
         folder.cleanup()
     print("\n" + text(records))
-    return records

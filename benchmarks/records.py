@@ -124,7 +124,9 @@ def versions() -> dict[str, str]:
 
 def write(report: Report, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1))
+    beside = path.with_name(path.name + ".part")  # an interruption leaves the old file or the new one
+    beside.write_text(json.dumps(report, indent=1))
+    beside.replace(path)
 
 
 # -- text -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from benchmarks.contestants import OURS, contestants
 from benchmarks.models import Effort, epochs_for
@@ -26,13 +26,12 @@ NAMES = tuple(SWEEPS)
 
 def measure(sweep: str, size: int, effort: Effort, folder: str, only: Sequence[str] = ()) -> list[Record]:
     workload = SWEEPS[sweep][0].format(size)
-    field = Field()
     who = contestants(only)
-    for c in who:
-        field.enter(c.name, lambda c=c: Runner(c, c.module, workload, GRAPHKERAS_CACHE=folder))
-    epochs = field.each(lambda r: epochs_for(r, effort))
-    steps = field.rounds(max(1, effort.rounds // 2), lambda r: r.ask(do="fit", epochs=epochs[r.who.name]))
-    field.close()
+    with Field() as field:
+        for c in who:
+            field.enter(c.name, lambda c=c: Runner(c, c.module, workload, GRAPHKERAS_CACHE=folder))
+        epochs = field.each(lambda r: epochs_for(r, effort))
+        steps = field.rounds(max(1, effort.rounds // 2), lambda r: r.ask(do="fit", epochs=epochs[r.who.name]))
     case = f"{sweep} {size}"
     found = [(c.name, field.notes.get(c.name, ""), steps.get(c.name)) for c in who]
     return [record(case, name, note, **({"step_s": times} if times else {})) for name, note, times in found]
@@ -64,14 +63,13 @@ def text(records: Sequence[Record]) -> str:
     )
 
 
-def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> list[Record]:
-    records: list[Record] = []
+def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
     with tempfile.TemporaryDirectory() as folder:
         for sweep in names or SWEEPS:
             sizes = SWEEPS[sweep][1]
             found: list[Record] = []
-            for size in sizes[1:3] if effort.rounds <= 3 else sizes:
-                found += measure(sweep, size, effort, folder, only)
+            for size in sizes[1:3] if effort.is_quick else sizes:
+                made = measure(sweep, size, effort, folder, only)
+                found += made
+                yield made
             print(text(found) + "\n", flush=True)
-            records += found
-    return records

@@ -5,7 +5,9 @@
 It binds itself to BENCH_THREADS cores before anything is imported, builds the workload, makes one training step and
 reports how long that took. Then it answers: {"do": "fit", "epochs": n, "per_batch": bool} -> seconds per step;
 {"do": "predict", "calls": n} -> seconds per call (median); {"do": "memory"} -> {"peak", "arena"} in bytes;
-{"do": "time_predict"} -> calls that fill a round. Runs with nothing but the framework, NumPy and the standard library.
+{"do": "time_predict"} -> calls that fill a round;
+{"do": "kernels", "rounds": n} -> the kernels of the training step with their times, and {"do": "plan"} -> a digest of
+them (both of graphkeras only). Runs with nothing but the framework, NumPy and the standard library.
 """
 
 from __future__ import annotations
@@ -101,9 +103,9 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     begin = time.perf_counter()
     work = build(keras, name)
-    work.model.compile(optimizer="adam", loss=work.loss, metrics=["accuracy"])
+    work.model.compile(optimizer="adam", loss=work.loss, metrics=work.metrics)
     facts["build"] = time.perf_counter() - begin
-    work.model.train_on_batch(work.x[: work.batch_size], work.y[: work.batch_size])
+    work.model.train_on_batch(work.rows(work.batch_size), work.y[: work.batch_size])
     facts["first_step"] = process_age()
     facts["steps"] = work.steps
     print(json.dumps(facts), file=out, flush=True)
@@ -119,7 +121,40 @@ def answer(keras: Any, work: Any, request: dict[str, Any]) -> Any:
     if request["do"] == "time_predict":
         predict(work, 8)
         return max(5, min(2000, round(request["seconds"] / statistics.median(predict(work, 8)))))
+    if request["do"] == "kernels":
+        return kernels(work, request["rounds"])
+    if request["do"] == "plan":
+        return plan(work)
     return {"peak": peak_memory(), "arena": arena(keras)}
+
+
+def kernels(work: Any, rounds: int) -> list[dict[str, Any]]:
+    """The kernels of the training step, in order; seconds are the middle one of several measurements."""
+    times = []
+    for _ in range(rounds):
+        work.model.reset_profile()
+        epochs = max(1, -(-64 // work.steps))
+        work.model.fit(work.x, work.y, batch_size=work.batch_size, epochs=epochs, verbose=0)
+        rows = work.model._kernel_rows()
+        times.append([row.seconds for row in rows])
+    found = []
+    for row, seconds in zip(rows, zip(*times, strict=True), strict=True):
+        kept = {k: getattr(row, k) for k in ("layer", "phase", "kernel", "flops", "nbytes", "operations", "layers")}
+        found.append({**kept, "seconds": statistics.median(seconds)})
+    return found
+
+
+def plan(work: Any) -> str:
+    """A digest of what the training step became: equal ones run the same kernels on the same pieces of work."""
+    import hashlib
+
+    from graphkeras.codegen.report import explain
+
+    text = ""
+    for piece in work.model._pieces("train"):
+        program = piece.executable.program
+        text += explain(program) + "".join(source for k in program.kernels for source in k.sources)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fit(keras: Any, work: Any, epochs: int, per_batch: bool) -> float:
@@ -137,7 +172,7 @@ def fit(keras: Any, work: Any, epochs: int, per_batch: bool) -> float:
 
 
 def predict(work: Any, calls: int) -> list[float]:
-    one, times = work.x[:1], []
+    one, times = work.rows(1), []
     for _ in range(calls):
         begin = time.perf_counter()
         work.model.predict(one, verbose=0)

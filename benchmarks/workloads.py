@@ -1,42 +1,18 @@
 """The models that are timed, written against any module with the Keras 3 API, with random data of fixed seed.
 
+WORKLOADS are those that every suite runs by default; MORE (see more_workloads.py) are other ordinary models.
 `build(keras, name)` gives a Workload. Speed does not depend on the values, and every contestant gets the same arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-SPARSE = "sparse_categorical_crossentropy"
-
-
-@dataclass
-class Workload:
-    """An uncompiled model with its training arrays, loss and batch size."""
-
-    model: Any
-    x: np.ndarray
-    y: np.ndarray
-    loss: str
-    batch_size: int
-
-    @property
-    def steps(self) -> int:
-        return len(self.x) // self.batch_size
-
-
-def _images(count: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return rng.random((count, *shape), dtype=np.float32), rng.integers(0, 10, count)
-
-
-def _tokens(count: int, length: int, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return rng.integers(0, vocabulary, (count, length)).astype(np.int32), rng.integers(0, 2, count)
+from benchmarks.more_workloads import MORE
+from benchmarks.workload import SPARSE, Workload, images, tokens
 
 
 def mlp(keras: Any, batch: int, width: int = 256, depth: int = 2, steps: int = 100) -> Workload:
@@ -44,7 +20,7 @@ def mlp(keras: Any, batch: int, width: int = 256, depth: int = 2, steps: int = 1
     dense = keras.layers.Dense
     hidden = [dense(width, activation="relu") for _ in range(depth)]
     model = keras.Sequential([keras.Input((784,)), *hidden, dense(10, activation="softmax")])
-    return Workload(model, *_images(steps * batch, 784), SPARSE, batch)
+    return Workload(model, *images(steps * batch, 784), SPARSE, batch)
 
 
 def cnn(keras: Any, batch: int) -> Workload:
@@ -56,7 +32,7 @@ def cnn(keras: Any, batch: int) -> Workload:
         model.add(k.MaxPooling2D(2))
     for layer in (k.Flatten(), k.Dropout(0.5), k.Dense(10, activation="softmax")):
         model.add(layer)
-    return Workload(model, *_images(10 * batch, 28, 28, 1), SPARSE, batch)
+    return Workload(model, *images(10 * batch, 28, 28, 1), SPARSE, batch)
 
 
 def lstm(keras: Any, batch: int, length: int = 100) -> Workload:
@@ -65,7 +41,7 @@ def lstm(keras: Any, batch: int, length: int = 100) -> Workload:
     model = keras.Sequential(
         [keras.Input((length,), dtype="int32"), k.Embedding(20000, 128), k.LSTM(128), k.Dense(1, activation="sigmoid")]
     )
-    x, y = _tokens(10 * batch, length, 20000)
+    x, y = tokens(10 * batch, length, 20000)
     return Workload(model, x, y[:, None].astype(np.float32), "binary_crossentropy", batch)
 
 
@@ -87,7 +63,7 @@ def resnet(keras: Any, batch: int) -> Workload:
             shortcut = unit(x, filters, 1, 2) if stride == 2 else x
             x = k.ReLU()(k.Add()([shortcut, y]))
     outputs = k.Dense(10, activation="softmax")(k.GlobalAveragePooling2D()(x))
-    return Workload(keras.Model(inputs, outputs), *_images(6 * batch, 32, 32, 3), SPARSE, batch)
+    return Workload(keras.Model(inputs, outputs), *images(6 * batch, 32, 32, 3), SPARSE, batch)
 
 
 def resnet50(keras: Any, batch: int, size: int = 224) -> Workload:
@@ -109,7 +85,7 @@ def resnet50(keras: Any, batch: int, size: int = 224) -> Workload:
             shortcut = x if block else unit(x, 4 * filters, 1, stride)
             x = k.ReLU()(k.Add()([shortcut, y]))
     outputs = k.Dense(1000, activation="softmax")(k.GlobalAveragePooling2D()(x))
-    x_train, y_train = _images(batch, size, size, 3)
+    x_train, y_train = images(batch, size, size, 3)
     return Workload(keras.Model(inputs, outputs), x_train, y_train, SPARSE, batch)
 
 
@@ -123,7 +99,7 @@ def transformer(keras: Any, batch: int, length: int = 200) -> Workload:
     x = k.LayerNormalization(epsilon=1e-6)(x + k.Dense(width)(k.Dense(width, activation="relu")(x)))
     x = k.Dropout(0.1)(k.GlobalAveragePooling1D()(x))
     outputs = k.Dense(2, activation="softmax")(k.Dense(20, activation="relu")(x))
-    return Workload(keras.Model(inputs, outputs), *_tokens(10 * batch, length, vocabulary), SPARSE, batch)
+    return Workload(keras.Model(inputs, outputs), *tokens(10 * batch, length, vocabulary), SPARSE, batch)
 
 
 WORKLOADS: dict[str, tuple[Callable[[Any, int], Workload], int]] = {
@@ -149,10 +125,21 @@ FAMILIES: dict[str, Callable[..., Workload]] = {
 }
 
 
+def workloads() -> list[str]:
+    """The names of all workloads that are trained for a while."""
+    return [*WORKLOADS, *MORE]
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The workloads that these names mean: "more" and "all" are groups, no name means the usual ones."""
+    groups = {"more": list(MORE), "all": workloads()}
+    return list(dict.fromkeys(w for name in names or WORKLOADS for w in groups.get(name, [name])))
+
+
 def build(keras: Any, name: str) -> Workload:
     """The workload of that name, or "family:batch=32,length=50" for a member of a family."""
     if ":" in name:
         family, _, text = name.partition(":")
         return FAMILIES[family](keras, **{k: int(v) for k, v in (part.split("=") for part in text.split(","))})
-    make, batch = {**WORKLOADS, **LARGE}[name]
+    make, batch = {**WORKLOADS, **MORE, **LARGE}[name]
     return make(keras, batch)

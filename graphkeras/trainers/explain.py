@@ -65,7 +65,10 @@ class Explain:
         >>> sum(row.seconds for row in model.profile()) > 0
         True
         """
-        return [row for piece in self._pieces(mode) for row in self._rows_of(piece, roof=True)]
+        return self._kernel_rows(mode, roof=True)
+
+    def _kernel_rows(self, mode: str = "train", roof: bool = False) -> list[KernelRow]:
+        return [row for piece in self._pieces(mode) for row in self._rows_of(piece, roof)]
 
     def reset_profile(self, mode: str = "train") -> None:
         """Forget the times of the first runs, which found cold caches: the next 64 steps are timed instead.
