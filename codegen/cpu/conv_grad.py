@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from graphkeras.codegen.cpu import depthwise, winograd, winograd_grad
+from graphkeras.codegen.cpu import conv_wide_grad, depthwise, winograd, winograd_grad
 from graphkeras.codegen.cpu.conv import operands
 from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
@@ -49,14 +49,20 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
     if depthwise.suits(window, gradient=True):
         depthwise.launch_depthwise_grad(ctx, group, window, x, dy)
         return
+    if conv_wide_grad.suits(window):
+        conv_wide_grad.launch_wide_grad(ctx, group, window, x, dy)
+        return
     printer = KernelGradPrinter(ctx, group, window, x, dy)
     output = ctx.output(node)
-    if printer.runs == 1 and output.dtype == x.dtype:
-        ctx.launch(printer.gradient_kernel(output))
-        return
     partial = ctx.new((printer.runs, math.prod(shape)), x.dtype, "partial sums")
+    summed = sum_runs(group, partial, output)
+    if printer.runs == 1 and output.dtype == x.dtype:
+        kernel = printer.gradient_kernel(output)
+        kernel.companions = (summed.source,)
+        ctx.launch(kernel)
+        return
     ctx.launch(printer.gradient_kernel(partial))
-    ctx.launch(sum_runs(group, partial, output))
+    ctx.launch(summed)
 
 
 class KernelGradPrinter(WindowPrinter):

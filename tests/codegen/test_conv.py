@@ -113,7 +113,7 @@ def test_other_vector_units(case, cpu, monkeypatch):
     _check("conv_kernel_grad", (x, dy), {"shape": w.shape, **_settings(case)})
 
 
-@pytest.mark.parametrize("case", ["2d same", "2d wide"])
+@pytest.mark.parametrize("case", ["2d same", "2d wide", "2d strided"])
 def test_another_batch_size_compiles_nothing(case):
     def sources(n):
         x, w = _random((n, *CASES[case][0][1:])), _random(CASES[case][1], 1)
