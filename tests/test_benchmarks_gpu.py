@@ -84,12 +84,13 @@ def test_the_simulated_device_agrees_with_the_cpu(suite: str, kernel: str, numbe
     found = [c for c in cases.cases(suite, "tiny") if c.case.kernel == kernel and c.numbers == numbers]
     for case in found[:1]:
         made = []
-        for device in ("cpu", "cuda:simulated"):
-            run, results = ours.prepare(case, device)
+        for device, older in (("cpu", False), ("cuda:simulated", False), ("cuda:simulated", True)):
+            run, results = ours.prepare(case, device, older)
             run(2)
             made.append(results()[0].astype(np.float64))
         limit = {cases.FLOAT: 1e-5, cases.BFLOAT: 2e-2, cases.TF32: 1e-2}[numbers]
-        np.testing.assert_allclose(made[1], made[0], rtol=limit, atol=limit * np.abs(made[0]).max())
+        for got in made[1:]:
+            np.testing.assert_allclose(got, made[0], rtol=limit, atol=limit * np.abs(made[0]).max())
 
 
 # -- targets --------------------------------------------------------------------------------------------
@@ -176,6 +177,7 @@ def test_peers_that_are_not_there_are_left_out_by_name(monkeypatch: pytest.Monke
     monkeypatch.setattr(contestants, "PEERS", tmp_path)
     here = contestants.look("cpu")
     assert [c.name for c in here.who] == [OURS]
+    assert [c.name for c in contestants.look("cuda:0", arch="sm_90").who] == [OURS, contestants.OLDER]
     assert set(here.absent) == set(contestants.NEEDS)
     assert all("make peers-gpu" in why for why in here.absent.values())
     with pytest.raises(SystemExit, match="keras-numpy"):

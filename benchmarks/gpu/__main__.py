@@ -98,7 +98,7 @@ def begin(arguments: argparse.Namespace, sizes: str) -> records.Report | None:
     if isinstance(facts, str):
         print(f"nothing can be measured here: {facts}", file=sys.stderr)
         return None
-    here = contestants.look(arguments.device, arguments.only)
+    here = contestants.look(arguments.device, arguments.only, facts.get("arch", ""))
     report = records.new_report()
     report["host"].pop("threads")
     report["versions"] |= here.versions

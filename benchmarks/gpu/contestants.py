@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contestants import OURS, ROOT, Contestant
-from graphkeras.codegen.flags import KERNEL_STAGES
 
 PEERS = Path(os.environ.get("GRAPHKERAS_PEERS", ROOT / ".peers-gpu"))
 LOOK = 180.0  # seconds that a library may take to say what it has
-WITHOUT = {"wgmma": f"{OURS} mma.sync"}
-"""Stages of the lowering that have another way, and the name of graphkeras without them."""
+OLDER = f"{OURS} mma.sync"
+"""graphkeras with the tensor cores as GPUs before Hopper have them."""
 CODE = {
     "torch": "import torch; assert not {gpu} or torch.cuda.is_available(), 'sees no GPU'; print(torch.__version__, "
     "torch.version.cuda)",
@@ -70,22 +69,20 @@ class Here:
         return [c for c in self.who if c.name in names]
 
 
-def look(device: str, only: Sequence[str] = ()) -> Here:
-    """Every contestant that can use the device, or those of them that are named in `only`."""
-    known = {OURS, *WITHOUT.values(), *NEEDS}
+def look(device: str, only: Sequence[str] = (), arch: str = "") -> Here:
+    """Every contestant that can use the device (of architecture `arch`), or those that are named in `only`."""
+    known = {OURS, OLDER, *NEEDS}
     unknown = set(only) - known
     if unknown:
         raise SystemExit(f"no contestant {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     found = Here(device, [OnDevice(OURS, sys.executable, OURS, device=device)], {}, {})
-    for stage, name in WITHOUT.items():
-        if stage in KERNEL_STAGES and device != "cpu":
-            off = (("GRAPHKERAS_PASSES", f"-{stage}"),)
-            found.who.append(OnDevice(name, sys.executable, OURS, off, device=device))
+    if arch == "sm_90":
+        found.who.append(OnDevice(OLDER, sys.executable, OURS, device=device))
     missing = _libraries(found)
     python = str(PEERS / "bin" / "python")
     for name, needs in NEEDS.items():
         backend = name.removeprefix("keras-")
-        why = [missing[n] for n in needs if n in missing]
+        why = dict.fromkeys(missing[n] for n in needs if n in missing)
         if why:
             found.absent[name] = "; ".join(why)
         elif name.startswith("keras-"):

@@ -1,4 +1,5 @@
-"""A library in a process of its own that times single kernels: `kernel_worker.py LIBRARY DEVICE SIZES`.
+"""A library in a process of its own that times single kernels: `kernel_worker.py LIBRARY DEVICE SIZES`,
+LIBRARY a name of `contestants`: graphkeras, graphkeras mma.sync, torch.
 
 Requests (JSON lines): {"do": "prepare", "suite": s, "case": name} -> {"norms"} of its results;
 {"do": "copy", "nbytes": n} prepares copies instead; {"do": "time", "seconds": s} -> seconds per call.
@@ -13,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -26,11 +28,14 @@ from benchmarks.worker import own_stdout  # noqa: E402
 def main() -> None:
     out = own_stdout()
     library, device, sizes = sys.argv[1:4]
-    if library == "graphkeras":
-        from benchmarks.gpu import ours as module
+    if library == "torch":
+        from benchmarks.gpu import torch_kernels
+
+        worker = Worker(torch_kernels.prepare, torch_kernels.copying, device, sizes)
     else:
-        from benchmarks.gpu import torch_kernels as module  # type: ignore[no-redef]
-    worker = Worker(module, device, sizes)
+        from benchmarks.gpu import ours
+
+        worker = Worker(partial(ours.prepare, older=library != "graphkeras"), ours.copying, device, sizes)
     print(json.dumps({"library": library}), file=out, flush=True)
     for line in sys.stdin:
         try:
@@ -43,8 +48,8 @@ def main() -> None:
 class Worker:
     """One kernel at a time: `run` is what the last `prepare` made."""
 
-    def __init__(self, module: Any, device: str, sizes: str) -> None:
-        self.module, self.device, self.sizes = module, device, sizes
+    def __init__(self, prepare: Callable[..., Any], copying: Callable[..., Any], device: str, sizes: str) -> None:
+        self.prepare, self.copying, self.device, self.sizes = prepare, copying, device, sizes
         self.run: Callable[[int], None] | None = None
         self.count = 1
 
@@ -54,10 +59,10 @@ class Worker:
             return self._time(request["seconds"])
         self.run, self.count = None, 1  # what the last case held goes first
         if request["do"] == "copy":
-            self.run = self.module.copying(self.device, request["nbytes"])
+            self.run = self.copying(self.device, request["nbytes"])
             return {}
         case = cases.find(request["suite"], self.sizes, request["case"])
-        self.run, results = self.module.prepare(case, self.device)
+        self.run, results = self.prepare(case, self.device)
         self.run(1)
         if case.case.kernel == "adam":  # what it gives depends on how often it ran
             return {"norms": []}

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.contestants import OURS
 from benchmarks.gpu.cases import BFLOAT, FLOAT, HALF, TF32, KernelCase, cases
-from benchmarks.gpu.contestants import WITHOUT, Here, OnDevice
+from benchmarks.gpu.contestants import OLDER, Here, OnDevice
 from benchmarks.records import Record, record
 from benchmarks.runner import Field, Runner, WorkerFailed
 
@@ -47,9 +47,9 @@ class Workers:
             self.failed_starts[c.name] += c.name not in self.field.runners
 
     def _start(self, c: OnDevice) -> Runner:
-        library = OURS if c.module == OURS else c.name
-        arguments = (library, c.device, self.effort.sizes)
-        return Runner(c, *arguments, script="gpu/kernel_worker.py", patience=self.effort.patience)
+        return Runner(
+            c, c.name, c.device, self.effort.sizes, script="gpu/kernel_worker.py", patience=self.effort.patience
+        )
 
     def measure(self, **prepare: Any) -> tuple[dict[str, Any], dict[str, list[float]], dict[str, str]]:
         """What each said when it prepared, its seconds per call in each round, and what went wrong with whom."""
@@ -101,8 +101,7 @@ def run(
 
 
 def _players(suite: str, here: Here) -> list[OnDevice]:
-    names = [OURS, "torch", *(WITHOUT.values() if suite in ("products", "convolutions") else ())]
-    return here.some(*names)
+    return here.some(OURS, "torch", *([OLDER] if suite in ("products", "convolutions") else []))
 
 
 def differences(case: KernelCase, said: dict[str, Any]) -> dict[str, str]:

@@ -26,8 +26,8 @@ from graphkeras.ir.types import TensorType, numpy_dtype
 Prepared = tuple[Callable[[int], None], Callable[[], list[np.ndarray]]]
 
 
-def prepare(case: KernelCase, device: str) -> Prepared:
-    """(run it so many times and wait, its results)."""
+def prepare(case: KernelCase, device: str, older: bool = False) -> Prepared:
+    """(run it so many times and wait, its results). older: with kernels that any GPU since Ampere runs."""
     arrays = [_stored(a, case.dtype) for a in case.arrays()]
     b = Builder()
     inputs = [b.input(_type(a), f"x{k}") for k, a in enumerate(arrays)]
@@ -45,8 +45,8 @@ def prepare(case: KernelCase, device: str) -> Prepared:
             program: Any = compile_graph(graph, aliases)
             program.bind(arrays, places)
         else:
-            with devices.using(device):
-                program = compile_graph(graph, aliases, target=CUDA)
+            with devices.using(device) as found:
+                program = compile_graph(graph, aliases, target=CUDA if older else found.target)
             program.bind(arrays, places, state=range(len(arrays)))
 
     def results() -> list[np.ndarray]:

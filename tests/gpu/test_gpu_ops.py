@@ -17,8 +17,8 @@ from tests.codegen.samples import CASES, DERIVED, check, gradient_graph, optimis
 
 
 def run(graph: Graph, arrays: Sequence[np.ndarray], device_name: str) -> list[np.ndarray]:
-    with devices.using(device_name):
-        program = compile_graph(graph, target=CUDA)
+    with devices.using(device_name) as device:
+        program = compile_graph(graph, target=device.target)
     results = [np.empty(o.type.shape, numpy_dtype(o.dtype)) for o in graph.outputs]
     program.bind([np.array(a, order="C") for a in arrays], results)
     program.run()
