@@ -1,13 +1,16 @@
 """dot_general: products of strided operands from register tiles.
 
 C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j], where b, i and k may each be several axes. The work is cut into
-items of `chunk` rows by one panel of columns (nv vectors). An item walks k in blocks that fit the caches and the rows
-in tiles of mr; B's panel is copied to private memory first where many rows use it or where it is not contiguous along
-the columns. Both operands contiguous along k (gradients of inputs, q k^T): tiles of dot products, nothing is moved.
+items of `chunk` rows by `group` panels of columns (nv vectors each). An item walks k in blocks that fit the caches, the
+rows in tiles of mr, and each row of tiles over all its panels before the next: A is read once, C is written in long
+runs, and the epilogue follows at once. B's panels are copied to private memory first where many rows use them or where
+they are not contiguous along the columns; rows of A that are not contiguous along k are copied tile by tile where
+several panels use them. Few rows and both operands contiguous along k (gradients of inputs, q k^T): tiles of dot
+products, nothing is moved.
 
-The batch is a row of some products and the depth of others, so one source serves all sizes: whether the panel is
-copied, how long the blocks of k are and into how many parts the depth is cut are arguments. The source follows the
-columns (features, as a rule), the strides, and whether there is one row or several.
+The batch is a row of some products and the depth of others, so one source serves all sizes: what is copied, how many
+panels an item has, how long the blocks of k are and into how many parts the depth is cut are arguments. The source
+follows the columns (features, as a rule), the strides, and whether there is one row or several.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import replace
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.choices import Candidate, pick
+from graphkeras.codegen.cpu.packing import STRIP_TILES, pack_panel, pack_rows, turns_blocks
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, items_per_chunk
 from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, sum_runs, widened
 from graphkeras.codegen.cpu.product_shapes import (
@@ -29,6 +33,7 @@ from graphkeras.codegen.cpu.product_shapes import (
     form_of,
     forms_of,
     other_form,
+    runs_along_depth,
 )
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -161,6 +166,8 @@ class _Printer:
         self.p, self.s, self.a, self.b = p, shape, a, b
         self.columns = shape.columns(p.dtype)
         self.panels = -(-p.n // self.columns)
+        self.groups = max(1, -(-self.panels // shape.group))
+        self.turns = shape.mode == "broadcast" and shape.mr > 1 and not runs_along_depth(p)  # the source can copy A
         self.row_chunks = max(1, -(-p.m // shape.chunk))
         self.splits = splits
         self.k_part = -(-p.k // parts)
@@ -174,7 +181,13 @@ class _Printer:
 
     @property
     def extent(self) -> int:
-        return self.parts * self.p.batches * self.row_chunks * self.panels
+        return self.parts * self.p.batches * self.row_chunks * self.groups
+
+    @property
+    def kept(self) -> int:
+        """Rows of C in private memory: those of a tile, or all where blocks of k follow one another."""
+        s = self.s
+        return s.chunk if s.kblock and s.kblock < self.k_part else min(s.mr, s.chunk)
 
     def kernel(self, group: Group, body: Body | None, direct: View | None) -> Kernel:
         """direct: the result takes the tiles as they are. Else (one of the two) they pass through `body`."""
@@ -186,9 +199,7 @@ class _Printer:
             if body is not None:
                 body.begin(w, len(params.args))
             with w.block("for item in range(lo, hi)"):
-                self._item(direct is not None)
-                if body is not None:
-                    self._store(body, group)
+                self._item(body, group)
         chunk = items_per_chunk(self.extent, self.p.flops)
         anchor = group.anchor
         moved = sum(float(x.itemsize * math.prod(x.shape)) for x in (self.a, self.b))
@@ -219,14 +230,23 @@ class _Printer:
             w,
             f"""C[b, i, j] = sum over k of A[b, i, k] * B[b, k, j] ({self.p.dtype}).
             Axes: {len(self.p.batch)} batch, {len(self.p.rows)} row, {len(self.p.depth)} depth.
-            An item is `rows_per_item` rows by one panel of {self.columns} columns.
+            An item is `rows_per_item` rows by `group` panels of {self.columns} columns.
             Tile: {s.mr} rows x {s.nv} {"columns" if s.mode == "dot" else "vectors"} ({s.mode}), {operand[s.pack]}.""",
         )
         w.line(HEADER)
         w.line("from graphkeras.codegen.cpu.micro import tile")
+        turning = s.pack != "never" and turns_blocks(self.p)
+        if self.turns:
+            w.line("from graphkeras.codegen.cpu.packing import move")
+        if turning:
+            w.line("from graphkeras.codegen.cpu.transpose import transpose")
         w.line()
         levels = max(1, len(self.p.depth))
         w.line(f'TILE = tile({s.mr}, {s.nv}, {levels}, "{self.p.dtype}", "{s.mode}", masked={s.masked})')
+        if turning:
+            w.line(f'TURN = transpose("{self.p.dtype}")')
+        if self.turns:
+            w.line(f'MOVE = move({s.mr}, "{self.p.dtype}")')
         if self.tail:
             w.line(f'TAIL = tile({self.tail}, {s.nv}, {levels}, "{self.p.dtype}", "{s.mode}", masked={s.masked})')
         w.line()
@@ -240,17 +260,23 @@ class _Printer:
         if direct is not None:
             params.target("c", direct)
         else:
-            params.scratch("c", s.chunk * self.columns, p.dtype)
+            params.scratch("c", self.kept * s.group * self.columns, p.dtype)
+            params.ints(kept=self.kept, c_step=s.group * self.columns)
         params.scratch("a_rows", s.chunk, "int64")
         params.scratch("c_rows", s.chunk, "int64")
         if s.mode == "dot":
             params.scratch("b_rows", s.nv, "int64")
         if s.pack != "never":
             depth = min(p.k, s.kblock) if s.kblock else p.k
-            params.scratch("panel", depth * self.columns if s.packed else 1, p.dtype)
+            params.scratch("panel", depth * self.columns * s.group if s.packed else 1, p.dtype)
         if s.pack == "asked":
             params.word("packed", s.packed)
-        params.ints(m=p.m, n=p.n, row_chunks=self.row_chunks, rows_per_item=s.chunk, panels=self.panels)
+        if self.turns:
+            params.scratch("turned_rows", STRIP_TILES * s.mr * s.kblock if s.turned else 1, p.dtype)
+            params.scratch("in_turn", s.mr, "int64")
+            params.word("turned", s.turned)
+        params.ints(m=p.m, n=p.n, row_chunks=self.row_chunks, rows_per_item=s.chunk)
+        params.ints(panels=self.panels, group=s.group, groups=self.groups)
         for letter, axes in (("batch", p.batch), ("row", p.rows), ("k", p.depth or [(1, 0, 0)])):
             params.table(f"{letter}_n", [x[0] for x in axes])
             params.table(f"{letter}_a", [x[1] for x in axes])
@@ -265,14 +291,15 @@ class _Printer:
             params.ints(batches=p.batches, k_part=self.k_part)
         return params
 
-    def _item(self, direct: bool) -> None:
+    def _item(self, body: Body | None, group: Group) -> None:
         """Where the item stands, its row tables, then the tiles."""
         w, s = self.w, self.s
-        w.line(f"j0 = item % panels * {self.columns}")
-        w.line("row0 = item // panels % row_chunks * rows_per_item")
-        w.line("batch = item // panels // row_chunks")
+        w.line("first = item % groups * group")
+        w.line("last = min(first + group, panels)")
+        w.line("row0 = item // groups % row_chunks * rows_per_item")
+        w.line("batch = item // groups // row_chunks")
         w.line("rows = min(rows_per_item, m - row0)")
-        w.line(f"columns = min({self.columns}, n - j0)")
+        w.line(f"j0 = first * {self.columns}")
         w.line("a_at = 0")
         w.line("b_at = j0 * b_step")
         if self.p.batch:
@@ -283,17 +310,16 @@ class _Printer:
             for side in "ab":
                 terms = " + ".join(f"{name} * batch_{side}{i}" for i, name in enumerate(names))
                 w.line(f"{side}_at += {terms}")
-        self._tables(direct)
+        self._tables(body is None)
         if not s.kblock:
-            self._tiles("0", "k_n0")
-            return
+            return self._tiles("0", "k_n0", body, group)
         if self.splits:
             w.line("k_first = batch // batches * k_part")
             w.line("k_end = min(k_first + k_part, k_n0)")
-        first, end = ("k_first", "k_end") if self.splits else ("0", "k_n0")
-        with w.block(f"for k0 in range({first}, max({end}, {first} + 1), k_block)"):
+        begin, end = ("k_first", "k_end") if self.splits else ("0", "k_n0")
+        with w.block(f"for k0 in range({begin}, max({end}, {begin} + 1), k_block)"):
             w.line(f"depth = min(k_block, {end} - k0)")
-            self._tiles("k0", "depth")
+            self._tiles("k0", "depth", body, group)
 
     def _tables(self, direct: bool) -> None:
         """Offsets of the item's rows in A and C."""
@@ -305,73 +331,77 @@ class _Printer:
                 divide(w, "row", [f"row_n{i}" for i in range(len(names))], names)
             terms = "".join(f" + {name} * row_a{i}" for i, name in enumerate(names))
             w.line(f"a_rows[r] = a_at{terms}")
-            w.line("c_rows[r] = (batch * m + row) * n + j0" if direct else f"c_rows[r] = r * {self.columns}")
-        if s.mode == "dot":
+            w.line("c_rows[r] = (batch * m + row) * n + j0" if direct else "c_rows[r] = r % kept * c_step")
+        if s.mode == "dot":  # one panel to an item
+            w.line("columns = n - j0")
             with w.block(f"for j in range({s.nv})"):
                 w.line("b_rows[j] = min(j, columns - 1) * b_step")
+        if self.turns:
+            with w.block(f"for r in range({s.mr})"):
+                w.line("in_turn[r] = r")
 
-    def _tiles(self, k0: str, depth: str) -> None:
-        w, s = self.w, self.s
+    def _tiles(self, k0: str, depth: str, body: Body | None, group: Group) -> None:
+        """All tiles of an item at one block of the depth."""
+        w, s, p, columns = self.w, self.s, self.p, self.columns
         w.line(f"b_from = b_at + {k0} * k_b0")
-        nest = [(depth if i == 0 else f"k_n{i}", f"k_a{i}", f"k_b{i}") for i in range(max(1, len(self.p.depth)))]
-        operand = "shift(b, b_from)"
+        nest = [(depth if i == 0 else f"k_n{i}", f"k_a{i}", f"k_b{i}") for i in range(max(1, len(p.depth)))]
+        operand = f"shift(b, b_from + (j - first) * {columns} * b_step)"
         if s.pack != "never":
-            with w.maybe_block("if packed != 0" if s.pack == "asked" else None):
-                self._pack(depth)
-            steps = [" * ".join([str(self.columns), *(n for n, _, _ in nest[i + 1 :])]) for i in range(len(nest))]
+            length = " * ".join(n for n, _, _ in nest)
+            w.line(f"panel_size = {columns} * {length}")
+            with w.maybe_block("if packed != 0" if s.pack == "asked" else None), w.block("for j in range(first, last)"):
+                w.line(f"columns = min({columns}, n - j * {columns})")
+                w.line("to = shift(panel, (j - first) * panel_size)")
+                w.line(f"here = b_from + (j - first) * {columns} * b_step")
+                pack_panel(w, p, columns, depth)
+            steps = [" * ".join([str(columns), *(n for n, _, _ in nest[i + 1 :])]) for i in range(len(nest))]
             if s.pack == "asked":
-                operand = f"either(packed != 0, panel, {operand})"
+                operand = f"either(packed != 0, shift(panel, (j - first) * panel_size), {operand})"
                 steps = [f"select(packed != 0, {new}, {old})" for new, (_, _, old) in zip(steps, nest, strict=True)]
             else:
-                operand = "panel"
+                operand = "shift(panel, (j - first) * panel_size)"
             nest = [(n, sa, step) for (n, sa, _), step in zip(nest, steps, strict=True)]
-        w.line(f"operand = {operand}")
         w.line(f"a_here = shift(a, {k0} * k_a0)")
+        left, table = "a_here", "shift(a_rows, i)"
+        if self.turns:
+            n, step, step_b = nest[0]
+            nest[0] = (n, f"select(turned != 0, {s.mr}, {step})", step_b)
+            strip = s.mr * STRIP_TILES
+            left = f"either(turned != 0, shift(turned_rows, i % {strip} * {depth}), a_here)"
+            table = "either(turned != 0, in_turn, shift(a_rows, i))"
         w.line(f"nest = ({', '.join(x for axis in nest for x in axis)})")
-        table = "b_rows" if s.mode == "dot" else "c_rows"
         accumulate = "0" if k0 == "0" else f"{k0} - k_first" if self.splits else k0
-        call = "(a_here, shift(a_rows, i), operand, {}, c, shift(c_rows, i), rows - i, columns, {}, nest)"
-        call = call.format(table, accumulate)
+        places = "b_rows" if s.mode == "dot" else "c_rows"
+        call = f"(left, table, {operand}, {places}, shift(c, (j - first) * {columns}), shift(c_rows, i)"
+        call += f", rows - i, columns, {accumulate}, nest)"
         with w.block(f"for i in range(0, rows, {s.mr})"):
-            if self.tail:
-                with w.block(f"if rows - i > {self.tail}"):
+            if self.turns:
+                with w.block(f"if turned != 0 and i % {strip} == 0"):
+                    pack_rows(w, p, s.mr, depth)
+            w.line(f"left = {left}")
+            w.line(f"table = {table}")
+            with w.block("for j in range(first, last)"):
+                w.line(f"columns = min({columns}, n - j * {columns})")
+                if self.tail:
+                    with w.block(f"if rows - i > {self.tail}"):
+                        w.line("TILE" + call)
+                    with w.block("else"):
+                        w.line("TAIL" + call)
+                else:
                     w.line("TILE" + call)
-                with w.block("else"):
-                    w.line("TAIL" + call)
-            else:
-                w.line("TILE" + call)
-
-    def _pack(self, depth: str) -> None:
-        """Copy the panel's part of B to `panel`, row by row of k."""
-        w = self.w
-        nest = self.p.depth or [(1, 0, 0)]
-        if len(nest) == 2:
-            with w.block("for k_outer in range(k_n0)"):
-                w.line("outer = k_outer * k_n1")
-                self._pack_rows("b_from + k_outer * k_b0", "k_n1", 1, "outer + ")
-        else:
-            self._pack_rows("b_from", depth, 0, "")
-
-    def _pack_rows(self, start: str, depth: str, level: int, before: str) -> None:
-        w = self.w
-        step = self.p.columns[0][1] if self.p.columns else 1
-        k_step = (self.p.depth or [(1, 0, 0)])[level][2]
-        w.line(f"source = shift(b, {start})")
-        loops = [("k", depth), ("j", "columns")]
-        if k_step == 1 and step != 1:
-            loops.reverse()
-        with (
-            w.block(f"for {loops[0][0]} in range({loops[0][1]})"),
-            w.block(f"for {loops[1][0]} in range({loops[1][1]})"),
-        ):
-            w.line(f"panel[({before}k) * {self.columns} + j] = source[k * k_b{level} + j * b_step]")
+            if body is not None:
+                end = "k_end" if self.splits else "k_n0"
+                with w.maybe_block(f"if {k0} + {depth} >= {end}" if s.kblock else None):
+                    self._store(body, group)
 
     def _store(self, body: Body, group: Group) -> None:
         """The finished rows are hot in the cache: apply the epilogue and store."""
         w = self.w
-        with w.block("for r in range(rows)"):
-            w.line("i = row0 + r")
-            with w.block("for jj in range(columns)"):
-                w.line("j = j0 + jj")
-                w.line(f"acc = c[r * {self.columns} + jj]")
-                body.emit(w, {group.anchor: "acc"}, ["batch", "i", "j"])
+        w.line(f"width = min(last * {self.columns}, n) - j0")
+        with w.block(f"for r in range(i, min(i + {self.s.mr}, rows))"):
+            w.line("done = shift(c, c_rows[r])")
+            w.line("i_row = row0 + r")
+            with w.block("for jj in range(width)"):
+                w.line("column = j0 + jj")
+                w.line("acc = done[jj]")
+                body.emit(w, {group.anchor: "acc"}, ["batch", "i_row", "column"])

@@ -35,8 +35,8 @@ class Tile:
 
     @property
     def registers(self) -> int:
-        """The sums, a step's columns, and one broadcast element."""
-        return self.mr * self.nv + self.nv + 1
+        """The sums, a step's columns (which one row takes from memory as it goes), and one broadcast element."""
+        return self.mr * self.nv + (self.nv if self.mr > 1 else 1) + 1
 
     def step(self, depth: int) -> float:
         """Cycles of one step over a depth: a row of B's panel against one element of each row of A."""
@@ -63,7 +63,8 @@ def tiles(registers: int | None = None) -> list[Tile]:
     """All that fit the registers, the usual heights first."""
     most = registers or vectors().registers
     heights = (8, 6, 4, 5, 7, 12, 16, 10, 9, 3, 2, 1)
-    return [t for mr in heights for nv in range(1, 9) if (t := Tile(mr, nv)).registers <= most]
+    widths = {mr: range(1, 25 if mr == 1 else 9) for mr in heights}
+    return [t for mr in heights for nv in widths[mr] if (t := Tile(mr, nv)).registers <= most]
 
 
 def seconds(cycles: float) -> float:

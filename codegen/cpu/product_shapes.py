@@ -18,7 +18,8 @@ from graphkeras.codegen.cpu.product import Product
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 
 KBLOCK = 1024
-DOT_DEPTH = 512  # tiles of dot products pay for a longer depth, or for fewer rows
+SHORT_BLOCK = 512  # depth of blocks where a row of tiles walks over several panels: A's part stays in the first cache
+ROWS_AT_MOST = 512  # of an item that copies its panels
 DEPTH = 256  # for which tiles are priced: it may be a batch
 UNUSUAL = 1.02  # tiles must be so much better than the usual one
 ITEMS = 8  # of a product, where there is work for so many
@@ -27,7 +28,7 @@ PART = 512  # of the depth, at least, where it is split
 # cycles, fitted as those of cost_model.py
 COPIED = 2.5  # to copy a vector of a panel
 AWAY, FAR_AWAY = 0.05, 2.0  # to load one from where it is, where B fits the second-level cache, and where it does not
-TURNED = 0.9  # to copy an element of a panel across its grain
+TURNED = 0.3  # to copy an element of a panel across its grain
 ADDED = 2.3  # to add the lanes of a sum
 ITEM, ROW = 150.0, 3.0  # to begin an item, and for the tables of each of its rows
 FEW = 0.1  # more for each halving of ITEMS
@@ -40,6 +41,7 @@ class Shape:
     mode, mr, nv: the tile. pack: "always", "never", or "asked": the source can copy B's panel, an argument says whether
     it does (`packed`). masked: B's last panel ends before the tile does. chunk: rows of an item. kblock: length of k
     blocks, 0 where there are none. parts: of the depth, summed separately; 0 where no size of the problem is split.
+    group: panels of an item. turned: rows of A are copied, a strip at a time.
     """
 
     mode: str
@@ -51,11 +53,14 @@ class Shape:
     chunk: int
     kblock: int
     parts: int = 0
+    group: int = 1
+    turned: bool = False
 
     def __str__(self) -> str:
         packed = ",packed" if self.packed else ""
         parts = f",parts={self.parts}" if self.parts > 1 else ""
-        return f"{self.mode},rows={self.chunk}{packed}{parts}"
+        group = f",panels={self.group}" if self.group > 1 else ""
+        return f"{self.mode},rows={self.chunk}{group}{packed}{parts}"
 
     def columns(self, dtype: str) -> int:
         """Columns of a panel."""
@@ -101,7 +106,12 @@ def _along_depth(p: Product) -> tuple[bool, bool]:
     if p.n == 1:
         return p.depth[-1][0] >= vector_width(p.dtype), False
     fits = p.depth[-1][0] >= 6 * vector_width(p.dtype) and not p.along_columns
-    return fits, fits and p.m > 1 and p.k < DOT_DEPTH
+    return fits, fits and p.m > 1
+
+
+def runs_along_depth(p: Product) -> bool:
+    """Rows of A are contiguous along the depth, or there is no telling."""
+    return len(p.depth) != 1 or p.depth[0][1] == 1
 
 
 def _broadcast_tiles(p: Product, features: bool) -> list[Candidate]:
@@ -138,7 +148,10 @@ def _dot_tiles(p: Product) -> list[Candidate]:
 def _dot_cycles(rows: int, columns: int, depth: int, mr: int, nc: int, width: int) -> float:
     sums = mr * nc
     waiting = cost_model.LATENCY if sums < cost_model.FMAS * cost_model.LATENCY else 0.0
-    step = max(sums / cost_model.FMAS, 1.05 * (mr + nc) / cost_model.LOADS, waiting) + cost_model.STEP
+    unit = vectors().bytes
+    left = mr * unit / cost_model.bytes_per_cycle(rows * depth * unit / width)  # all rows stream by
+    right = nc * unit / cost_model.bytes_per_cycle(nc * depth * unit / width)  # while these stay
+    step = max(sums / cost_model.FMAS, 1.05 * (mr + nc) / cost_model.LOADS, waiting, left, right) + cost_model.STEP
     whole = -(-rows // mr) * -(-columns // nc) * (-(-depth // width) * step + cost_model.BEGIN)
     return whole + ADDED * rows * columns
 
@@ -155,9 +168,9 @@ def _cuts(p: Product, forms: Forms) -> Iterator[Shape]:
         if shape is None:
             continue
         for packed in (False, True) if shape.pack == "asked" and p.m > 1 else (shape.packed,):
-            one = replace(shape, packed=packed)
             if packed and len(p.depth) > 1 and p.k > 4 * KBLOCK:
                 continue
+            one = _grouped(p, replace(shape, packed=packed))
             for parts in dict.fromkeys((one.parts, 1 if one.parts else 0)):
                 yield replace(one, parts=parts)
             half = -(-one.chunk // (2 * one.mr)) * one.mr
@@ -189,12 +202,31 @@ def _broadcast(p: Product, tile: Tile | None) -> Shape | None:
     panel = width * tile.nv
     uneven = p.n % panel != 0
     pack = "always" if not p.along_columns or (uneven and not vectors().masks) else "asked"
-    blocked = len(p.depth) <= 1
-    kblock = (KBLOCK if p.k > KBLOCK * 3 // 2 else max(p.k, 1)) if blocked else 0
+    kblock = (KBLOCK if p.k > KBLOCK * 3 // 2 else max(p.k, 1)) if len(p.depth) <= 1 else 0
     chunk = _rows_per_item(p, tile.mr, -(-p.n // panel))
     masked = pack == "asked" and uneven
     shape = Shape("broadcast", tile.mr, tile.nv, pack, pack == "always", masked, chunk, kblock)
     return replace(shape, parts=_splits(p, shape))
+
+
+def _grouped(p: Product, s: Shape) -> Shape:
+    """The shape with short blocks of the depth and as many panels to an item as fit the second cache, if it copies."""
+    if not s.packed or s.mr == 1 or s.parts > 1:
+        return s
+    width, blocked = vector_width(p.dtype), len(p.depth) <= 1
+    itemsize, panels = vectors().bytes // width, -(-p.n // (s.nv * width))
+    kblock = max(1, -(-p.k // max(1, round(p.k / SHORT_BLOCK)))) if blocked else 0
+    group = min(panels, max(1, vectors().l2 // 2 // (s.nv * vectors().bytes * max(1, kblock or p.k))))
+    chunk = -(-p.m // max(1, -(-p.m // ROWS_AT_MOST)))
+    wanted = ITEMS if p.flops > SERIAL else 1
+    while p.batches * -(-p.m // chunk) * -(-panels // group) < wanted and (group > 1 or chunk > 64):
+        if chunk > 64 * group or group == 1:  # copies of B serve `chunk` rows, those of A `group` panels
+            chunk = -(-chunk // 2)
+        else:
+            group = -(-group // 2)
+    group = -(-panels // -(-panels // group))
+    far = not runs_along_depth(p) and bool(p.depth) and kblock * abs(p.depth[0][1]) * itemsize > vectors().l2
+    return replace(s, chunk=-(-chunk // s.mr) * s.mr, kblock=kblock, group=group, turned=far and group > 1)
 
 
 def _rows_per_item(p: Product, mr: int, panels: int) -> int:
@@ -228,14 +260,14 @@ def _cycles(p: Product, s: Shape) -> float:
     width, columns = vector_width(p.dtype), s.columns(p.dtype)
     panels, chunks, parts = -(-p.n // columns), -(-p.m // s.chunk), max(s.parts, 1)
     depth = -(-p.k // parts)
-    items = p.batches * panels * chunks * parts
+    items = p.batches * -(-panels // s.group) * chunks * parts
     if s.mode == "dot":
         cycles = _dot_cycles(p.m, p.n, p.k, s.mr, s.nv, width) * p.batches
     else:
         tile = Tile(s.mr, s.nv)
         block = min(depth, s.kblock or depth)
         cycles = p.batches * parts * -(-depth // max(block, 1)) * tile.over(p.m, panels * s.nv, block, tail=True)
-        vectors_of_panels = float(items * depth * s.nv)
+        vectors_of_panels = float(p.batches * panels * chunks * parts * depth * s.nv)
         if s.packed:
             cycles += vectors_of_panels * (COPIED if p.along_columns else TURNED * width)
         else:

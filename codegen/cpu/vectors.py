@@ -58,7 +58,7 @@ def register_tile(rows: int, columns: int) -> tuple[int, int]:
     """
     wide = vectors().registers == 32
     mr = 1 if rows == 1 else 8 if wide else 4
-    most = min(8, (24 if wide else 12) // mr)
+    most = (24 if wide else 12) // mr
 
     def cost(n: int) -> tuple[float, int]:
         """Panels of equal width, the widest that waste no more than a narrower one; an odd panel is one too many."""

@@ -46,6 +46,35 @@ def test_transposed_operands_are_read_in_place_or_packed(m, n, k, turn):
     _close(got, (x.T if "a" in turn else x).astype(np.float64) @ (y.T if "b" in turn else y), k)
 
 
+@pytest.mark.parametrize("m, n, k", [(1037, 210, 300), (530, 333, 1100), (700, 1024, 1), (2100, 70, 130)])
+@pytest.mark.parametrize("turn", ["", "a", "b", "ab"])
+def test_groups_of_panels_and_strips_of_turned_rows(m, n, k, turn):
+    """Sizes whose items have several panels, blocks of the depth, and rows of A far apart; edges everywhere."""
+    x = _random((k, m) if "a" in turn else (m, k))
+    y, bias, more = _random((n, k) if "b" in turn else (k, n), seed=1), _random((n,), seed=2), _random((m, n), seed=3)
+    contract = ((0 if "a" in turn else 1,), (1 if "b" in turn else 0,))
+
+    def build(b, p, q, s, r):
+        product = b.dot_general(p, q, contract=contract, batch=((), ()))
+        return b.add(b.relu(b.add(product, s)), r)
+
+    (got,) = run(build, x, y, bias, more)
+    want = (x.T if "a" in turn else x).astype(np.float64) @ (y.T if "b" in turn else y)
+    _close(got, np.maximum(want + bias, 0) + more, k)
+    (got,) = run(lambda b, p, q: b.dot_general(p, q, contract=contract, batch=((), ())), x, y)
+    _close(got, want, k)
+
+
+def test_turned_rows_of_several_axes():
+    x, y = _random((1200, 2, 130)), _random((1200, 400), seed=1)
+
+    def build(b, p, q):
+        return b.dot_general(b.transpose(p, perm=(0, 2, 1)), q, contract=((0,), (0,)), batch=((), ()))
+
+    (got,) = run(build, x, y)
+    _close(got, np.einsum("kab,kn->ban", x.astype(np.float64), y), 1200)
+
+
 def test_batches_with_heads_in_the_middle():
     q, k, v = (_random((2, 19, 3, 24), seed=s) for s in range(3))
 
