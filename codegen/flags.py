@@ -113,6 +113,15 @@ def _passes(text: str) -> frozenset[str]:
     return frozenset(p[1:] for p in parts)
 
 
+def _capability(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    major, _, minor = text.partition(".")
+    if not (major.isdigit() and minor.isdigit()):
+        raise ValueError("a compute capability such as 8.0")
+    return int(major), int(minor)
+
+
 def _folder(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
@@ -170,3 +179,10 @@ TUNE = Flag(
 TUNE_SECONDS = Flag("TUNE_SECONDS", 300, _integer(0, 1_000_000), "Most seconds that TUNE=1 takes in one process.")
 TF32 = Flag("TF32", False, _boolean, "Whether GPUs may round float32 products to tf32 (10 bits of fraction): faster.")
 CPU = Flag("CPU", "", str, "CPU to compile for, in LLVM's spelling (also AArch64's); default: this machine's.")
+GPU: Flag[tuple[int, int] | None] = Flag(
+    "GPU",
+    None,
+    _capability,
+    "Generation of GPUs to choose kernels for, as a compute capability: 8.0 for those that every GPU since Ampere "
+    "runs; default: the device's own.",
+)

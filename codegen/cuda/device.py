@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.cuda.driver import DeviceMemoryError, Driver
-from graphkeras.codegen.cuda.target import target_for
+from graphkeras.codegen.cuda.target import CUDA, target_for
 from graphkeras.codegen.target import Target
 from graphkeras.ir import residence
 
@@ -86,7 +87,13 @@ class Device:
     @property
     def target(self) -> Target:
         """What to compile for."""
-        return target_for(self.driver.arch)
+        own, wanted = self.driver.arch, flags.GPU.value
+        if wanted not in (None, CUDA.arch, own):
+            raise ValueError(
+                f"GRAPHKERAS_GPU: expected {_dotted(CUDA.arch)} or that of {self!r}, {_dotted(own)}, "
+                f"received {_dotted(wanted)}"
+            )
+        return target_for(wanted or own)
 
     def enter(self) -> None:
         """Make the device the calling thread's."""
@@ -185,6 +192,10 @@ class Device:
         """These arrays do not change until the next lease: one upload is enough."""
         for array in arrays:
             self.resident(array).outdated()
+
+
+def _dotted(arch: tuple[int, int] | None) -> str:
+    return ".".join(map(str, arch or ()))
 
 
 def _mib(nbytes: int) -> str:

@@ -299,7 +299,7 @@ def _settings() -> tuple[Any, ...]:
     """What programs depend on besides their graph: set differently, another one is compiled."""
     from graphkeras.codegen import flags
 
-    return flags.TF32.value, flags.FRONTEND.value, flags.PASSES.value
+    return flags.TF32.value, flags.GPU.value, flags.FRONTEND.value, flags.PASSES.value
 
 
 def empty_outputs(graph: Graph) -> list[np.ndarray]:

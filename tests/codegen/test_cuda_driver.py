@@ -6,23 +6,26 @@ import ctypes
 import enum
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from graphkeras.codegen import flags
 from graphkeras.codegen.compile import compile_graph
-from graphkeras.codegen.cuda import compiler, driver, simulator
+from graphkeras.codegen.cuda import compiler, driver, product_launch, simulator
 from graphkeras.codegen.cuda import device as devices
 from graphkeras.codegen.cuda.compiler import Cubin, CudaUnavailable
 from graphkeras.codegen.cuda.device import Device, OutOfMemory
 from graphkeras.codegen.cuda.simulator_memory import Memory
-from graphkeras.codegen.cuda.target import CUDA
+from graphkeras.codegen.cuda.target import CUDA, target_for
+from graphkeras.codegen.kernel import Buffer, TensorMap, Where, Window
 from graphkeras.ir import residence
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.interpreter import evaluate
-from graphkeras.ir.types import TensorType
+from graphkeras.ir.types import TensorType, numpy_dtype
 
 
 class Result(enum.IntEnum):
@@ -32,14 +35,41 @@ class Result(enum.IntEnum):
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
 
 
+NOWHERE = Buffer(0, Where.ARENA)
+MAP_TYPES = {"bf16": ("bfloat16",), "f16": ("float16",), "f32": ("float32",), "tf32": ("float32",)}
+
+
+@dataclass
+class Description:
+    """A CUtensorMap: opaque, passed by value."""
+
+    handle: int
+
+    def getPtr(self) -> int:
+        return 0
+
+
 class Bindings:
     """The functions of cuda.bindings.driver that are used: each returns a tuple whose first element is the error."""
 
     CUresult = Result
     CUdevice_attribute = SimpleNamespace(
-        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=76
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR=75,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR=76,
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT=16,
     )
     CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
+    CUtensorMapDataType = SimpleNamespace(
+        CU_TENSOR_MAP_DATA_TYPE_BFLOAT16="bf16",
+        CU_TENSOR_MAP_DATA_TYPE_FLOAT16="f16",
+        CU_TENSOR_MAP_DATA_TYPE_FLOAT32="f32",
+        CU_TENSOR_MAP_DATA_TYPE_TFLOAT32="tf32",
+    )
+    CUtensorMapInterleave = SimpleNamespace(CU_TENSOR_MAP_INTERLEAVE_NONE="none")
+    CUtensorMapSwizzle = SimpleNamespace(CU_TENSOR_MAP_SWIZZLE_128B="128B")
+    CUtensorMapL2promotion = SimpleNamespace(CU_TENSOR_MAP_L2_PROMOTION_L2_256B="256B")
+    CUtensorMapFloatOOBfill = SimpleNamespace(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE="zeros")
+    cuuint32_t = cuuint64_t = int
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
@@ -73,7 +103,7 @@ class Bindings:
         return (Result.CUDA_SUCCESS,)
 
     def cuDeviceGetAttribute(self, attribute: int, device: int) -> Any:
-        return Result.CUDA_SUCCESS, {75: 9, 76: 0}[attribute]
+        return Result.CUDA_SUCCESS, {75: 9, 76: 0, 16: 132}[attribute]
 
     def cuDeviceGetName(self, length: int, device: int) -> Any:
         return Result.CUDA_SUCCESS, b"Stand-in".ljust(length, b"\0")
@@ -146,12 +176,44 @@ class Bindings:
         assert shared <= 48 * 1024 or self.largest_shared[f] >= shared
         values, kinds = params
         letters = f.split('SIGNATURE = "')[1].split('"')[0]
-        assert [ctypes.c_double if letter == "f" else ctypes.c_int64 for letter in letters] == list(kinds)
+        known = {"f": ctypes.c_double, "t": None}
+        assert [known.get(letter, ctypes.c_int64) for letter in letters] == list(kinds)
+        values = [v.handle if isinstance(v, Description) else v for v in values]
 
         def task() -> None:
             simulator.run(f, values, blocks=gx, memory=self.memory, shared=shared).raise_if_wrong()
 
         return self._queue(task)
+
+    def cuTensorMapEncodeTiled(
+        self, dtype: str, rank: int, address: int, extents: Any, steps: Any, box: Any, strides: Any, *how: str
+    ) -> Any:
+        assert how == ("none", "128B", "256B", "zeros") and strides == [1] * rank and len(extents) == rank
+        spec = TensorMap(NOWHERE, 0, *MAP_TYPES[dtype], tuple(extents), tuple(steps), tuple(box))
+        return self._described(spec, dtype, address)
+
+    def cuTensorMapEncodeIm2col(
+        self,
+        dtype: str,
+        rank: int,
+        address: int,
+        extents: Any,
+        steps: Any,
+        low: Any,
+        high: Any,
+        channels: int,
+        pixels: int,
+        strides: Any,
+        *how: str,
+    ) -> Any:
+        assert how == ("none", "128B", "256B", "zeros") and strides[0] == strides[-1] == 1 and len(strides) == rank
+        window = Window(tuple(low), tuple(high), tuple(strides[1:-1]))
+        spec = TensorMap(NOWHERE, 0, *MAP_TYPES[dtype], tuple(extents), tuple(steps), (channels, pixels), window)
+        return self._described(spec, dtype, address)
+
+    def _described(self, spec: TensorMap, dtype: str, address: int) -> Any:
+        spec = replace(spec, rounded=dtype == "tf32")
+        return Result.CUDA_SUCCESS, Description(self.memory.describe(spec, address))
 
     def cuStreamCreate(self, flags: int) -> Any:
         return Result.CUDA_SUCCESS, "stream"
@@ -224,6 +286,50 @@ def test_a_program_on_the_driver(bindings: Bindings) -> None:
     np.testing.assert_allclose(result, expected[1], rtol=1e-5)
     program.run(3)
     assert bindings.graph_launches == 4
+
+
+@pytest.mark.parametrize("what", ["product", "convolution"])
+def test_descriptions_of_arrays_reach_the_kernels(
+    bindings: Bindings, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Kernels of Hopper's own get them by value, in the graph that is captured once."""
+    monkeypatch.setattr(product_launch, "synchronous_cycles", lambda *_: float("inf"))
+    b = Builder()
+    if what == "product":
+        x, y = b.input(TensorType((72, 64), "float32"), "x"), b.input(TensorType((80, 64), "float32"), "y")
+        result = b.dot_general(x, y, contract=((1,), (1,)), batch=((), ()))
+    else:
+        x, y = b.input(TensorType((4, 7, 6, 64), "bfloat16"), "x"), b.input(TensorType((3, 3, 64, 64), "bfloat16"), "y")
+        result = b.conv(x, y, strides=(2, 1), padding=((1, 1), (0, 1)), dilation=(1, 1), groups=1)
+    graph = Graph([x, y], [result])
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n.shape).astype(numpy_dtype(n.dtype)) for n in graph.inputs]
+    with devices.using("cuda:0") as device, flags.TF32(1):
+        program = compile_graph(graph, target=device.target)
+    assert "hopper_product" in program.kernels[0].name
+    got = np.empty(result.shape, numpy_dtype(result.dtype))
+    program.bind(arrays, [got])
+    for _ in range(3):  # two places for data, in turn
+        got[...] = 0
+        program.run()
+        want = evaluate(graph, arrays)[0].astype(np.float64)
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=8e-3, atol=8e-3 * np.abs(want).max())
+        arrays[0][...] = -arrays[0]
+    assert bindings.graph_launches == 3
+
+
+def test_kernels_for_older_gpus_can_be_asked_for(bindings: Bindings) -> None:
+    with devices.using("cuda:0") as device:
+        assert device.target.arch == (9, 0)
+        with flags.GPU("8.0"):
+            assert device.target is target_for((8, 0))
+        with (
+            flags.GPU("10.0"),
+            pytest.raises(ValueError, match=r"GRAPHKERAS_GPU: expected 8\.0 or .* 9\.0, received 10\.0"),
+        ):
+            _ = device.target
+        with pytest.raises(ValueError, match="a compute capability such as"), flags.GPU("new"):
+            pass
 
 
 def test_errors_of_the_driver_have_names(bindings: Bindings) -> None:
