@@ -17,10 +17,9 @@ import numpy as np
 
 from graphkeras.codegen import flags
 from graphkeras.codegen.body import Body
-from graphkeras.codegen.fuse import (
+from graphkeras.codegen.fuse import Fusion, Group
+from graphkeras.codegen.index_maps import (
     FREE_VIEWS,
-    Fusion,
-    Group,
     epilogue_groups,
     plain_groups,
     readers,

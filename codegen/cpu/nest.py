@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.handler import CpuHandler, Val
 from graphkeras.codegen.cpu.pointwise import HEADER, SMALL, chunk_of, describe
-from graphkeras.codegen.fuse import Group, merged_level, resolve
+from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.index_maps import merged_level, resolve
 from graphkeras.codegen.kernel import Arg, Int, Kernel
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.body import Monoid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphkeras.codegen.cpu.handler import CpuHandler
 from graphkeras.codegen.cpu.nest import Levels, Nest, head, nested, reduction_kernel, row_results
 from graphkeras.codegen.cpu.reduce_split import Cut
-from graphkeras.codegen.fuse import resolve
+from graphkeras.codegen.index_maps import resolve
 from graphkeras.codegen.kernel import Kernel, Scratch
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
