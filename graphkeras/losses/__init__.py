@@ -4,6 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphkeras.losses.classification import (
+    CTC,
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
+    CategoricalHinge,
+    Circle,
+    Dice,
+    Hinge,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+    Tversky,
+)
 from graphkeras.losses.functions import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -25,18 +40,8 @@ from graphkeras.losses.functions import (
     squared_hinge,
 )
 from graphkeras.losses.loss import Loss
-from graphkeras.losses.losses import (
-    CTC,
-    BinaryCrossentropy,
-    BinaryFocalCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalFocalCrossentropy,
-    CategoricalGeneralizedCrossEntropy,
-    CategoricalHinge,
-    Circle,
+from graphkeras.losses.regression import (
     CosineSimilarity,
-    Dice,
-    Hinge,
     Huber,
     KLDivergence,
     LogCosh,
@@ -45,9 +50,6 @@ from graphkeras.losses.losses import (
     MeanSquaredError,
     MeanSquaredLogarithmicError,
     Poisson,
-    SparseCategoricalCrossentropy,
-    SquaredHinge,
-    Tversky,
 )
 from graphkeras.losses.structured import circle, ctc, dice, tversky
 from graphkeras.losses.wrapper import LossFunctionWrapper
