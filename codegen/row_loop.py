@@ -56,8 +56,10 @@ def lower_whole(ctx: Lowering, scan: Scan) -> None:
             scan.inputs[k] = ctx.copy(source)
     before, rest = split_off(lower_body(ctx, scan.body, scan.inputs, scan.places), *_buffers(scan))
     ctx.instructions += before
-    plan_only = ctx.target.name != "cpu" or "row_loops" in flags.PASSES.value
-    if plan_only or not is_plain(rest) or any(is_parallel(i) for i in rest):
+    plan_only = "row_loops" in flags.PASSES.value
+    if ctx.target.name != "cpu" and not plan_only:
+        ctx.instructions += ctx.target.loop(ctx, scan.length, rest, scan.steps)
+    elif plan_only or not is_plain(rest) or any(is_parallel(i) for i in rest):
         ctx.instructions.append(Loop(scan.length, rest, scan.steps))
     else:
         ctx.launch(loop_kernel(scan.length, 1, [Share(rest, {})], scan.steps, _known(scan, before), 1))

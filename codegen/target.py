@@ -8,12 +8,14 @@ destinations, the memory plan, is the same for all.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graphkeras.codegen.body import Body
-    from graphkeras.codegen.kernel import Kernel, View
+    from graphkeras.codegen.kernel import Instruction, Kernel, Step, View
+    from graphkeras.codegen.lower import Lowering
     from graphkeras.codegen.program import Program
 
 
@@ -47,6 +49,10 @@ class Target:
     def program(self, *args: Any, **kwargs: Any) -> Program:
         """The Program of a plan; arguments as for `Program`."""
         return _load(self.program_class)(*args, **kwargs)
+
+    def loop(self, ctx: Lowering, trips: int, body: list[Instruction], steps: Sequence[Step]) -> list[Instruction]:
+        """Instructions that run `body` so many times (GPUs; the CPU's loops are made in `row_loop`)."""
+        return importlib.import_module(f"{self.package}.resident").lower_loop(ctx, trips, body, steps)
 
     def copy_kernel(self, source: View, target: View) -> Kernel:
         """The kernel that copies between two layouts of one shape (of the target's module `pointwise`)."""

@@ -196,12 +196,25 @@ class CudaDriver:
     def launch(self, function: Any, kernel: Kernel, words: Sequence[Any], stream: Any) -> None:
         assert kernel.launch is not None
         launch = "cuLaunchCooperativeKernel" if kernel.launch.cooperative else "cuLaunchKernel"
-        shape = (kernel.extent, 1, 1, kernel.launch.threads, 1, 1, kernel.launch.shared)
+        blocks = min(kernel.extent, self._resident(function, kernel)) if kernel.launch.cooperative else kernel.extent
+        shape = (blocks, 1, 1, kernel.launch.threads, 1, 1, kernel.launch.shared)
         values = parameters(kernel, words) if words else 0
         if kernel.launch.cooperative:
             self._call(launch, function, *shape, stream, values)
         else:
             self._call(launch, function, *shape, stream, values, 0)
+
+    def _resident(self, function: Any, kernel: Kernel) -> int:
+        """Blocks that the device holds at a time."""
+        assert kernel.launch is not None
+        name = "cuOccupancyMaxActiveBlocksPerMultiprocessor"
+        each = self._call(name, function, kernel.launch.threads, kernel.launch.shared)
+        if not each:
+            raise DriverError(
+                f"kernel {kernel.name}: no block of {kernel.launch.threads} threads fits a multiprocessor"
+            )
+        attribute = self._cu.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
+        return int(each) * int(self._call("cuDeviceGetAttribute", attribute, self._call("cuDeviceGet", self.number)))
 
     # -- streams, graphs, events -------------------------------------------------------------------
     def stream(self) -> Any:

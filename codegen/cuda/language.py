@@ -15,6 +15,8 @@ bools as bool). n is 1 (left out), 2, 4, 8 or 16 neighbours, which stand at a mu
 
 Threads: thread_index() block_index() block_count() as int64; sync_threads() sync_warp(); shuffle_xor(x, d)
 shuffle_down(x, d) shuffle(x, lane) with all 32 lanes; ballot(c) -> uint32; lowest_bit(word): where the lowest one is.
+sync_part(k, n): a barrier of the n threads k * n ... of a block, k below 15. arrive_and_wait(p, n): one thread of each
+block of a cooperative kernel adds 1 to the uint64 at p and waits until it is n.
 
 Scalars: the functions of the CPU's language (`codegen/cpu/support.py`): casts, bitcast_<dtype>, fma, fabs, sqrt, floor,
 ceil, trunc, rint, minimum, maximum, select, quotient, shr_logical, reduce_add, reduce_mul, conversions.
@@ -243,6 +245,13 @@ def _fixed() -> Iterator[Intrinsic]:
     yield Intrinsic("grid_size", "mov.u32 $0, %nctaid.x;", ("uint32",))
     yield Intrinsic("sync_threads", "bar.sync 0;", effects=True, convergent=True)
     yield Intrinsic("sync_warp", "bar.warp.sync -1;", effects=True, convergent=True)
+    text = "{ .reg .b32 n; add.u32 n, $0, 1; bar.sync n, $1; }"
+    yield Intrinsic("sync_part", text, (), ("int32", "int32"), effects=True, convergent=True)
+    text = (  # releases what the block has written, waits for the others, acquires what they have written
+        "{ .reg .pred p; .reg .b64 n; fence.acq_rel.gpu; red.relaxed.gpu.global.add.u64 [$0], 1; "
+        "again: ld.acquire.gpu.global.u64 n, [$0]; setp.lt.u64 p, n, $1; @p bra again; fence.acq_rel.gpu; }"
+    )
+    yield Intrinsic("arrive_and_wait", text, (), ("int64", "int64"), effects=True)
     text = "{ .reg .pred p; setp.ne.u32 p, $1, 0; vote.sync.ballot.b32 $0, p, -1; }"
     yield Intrinsic("ballot", text, ("uint32",), ("bool",), effects=True, convergent=True)
     text = "{ .reg .b32 t; brev.b32 t, $1; clz.b32 t, t; cvt.u64.u32 $0, t; }"

@@ -88,6 +88,8 @@ class Machine:
         self.block_clock = np.zeros(self.lanes, np.int64)  # barriers passed: of the block, of the warp
         self.warp_clock = np.zeros(self.lanes, np.int64)
         self.identity = memory.new_threads(self.lanes, blocks.start * threads)
+        self.grid_clock = np.zeros(self.lanes, np.int64)  # barriers of the grid that a thread knows of
+        self.published: list[np.ndarray] = []  # for each of them: what each block's clock was when it arrived
         self.pending: list[Any] = []  # asynchronous copies not yet committed, groups not yet waited for
         self.groups: list[list[Any]] = []
 
@@ -168,6 +170,37 @@ class Machine:
         self.together("the barrier", self.threads)
         self.block_clock[self.mask] += 1
         self.warp_clock[self.mask] += 1
+        if self.published and self.full:
+            known = np.repeat(self.grid_clock.reshape(-1, self.threads).max(1), self.threads)
+            if (known != self.grid_clock).any():
+                self.grid_clock = known
+                self.block_clock[:] = self.block_clock.max() + 1
+                self.warp_clock[:] = self.warp_clock.max() + 1
+
+    def sync_part(self, part: Any, size: int) -> None:
+        """A barrier of `size` threads of a block."""
+        self.together("the barrier of a part", size)
+        if (self.vec(part)[self.mask] != (self.thread // size)[self.mask]).any():
+            self.problem("divergence", "a part's barrier has another part's number")
+        self.block_clock[self.mask] += 1
+        self.warp_clock[self.mask] += 1
+
+    def arrive(self, address: Any, wanted: Any) -> None:
+        """arrive_and_wait: one thread of each block, all blocks of the grid."""
+        lanes = np.flatnonzero(self.mask)
+        at, goal = self.vec(address, np.int64)[lanes], self.vec(wanted, np.int64)[lanes]
+        if self.blocks != self.grid or len(lanes) != self.grid or len({*self.local_block[lanes]}) != self.grid:
+            self.problem("divergence", "a barrier of the grid is reached by a part of the blocks, or twice by some")
+            return
+        if len({*at}) != 1 or not self.memory.inside(at, 8):
+            self.problem("wild address", "the blocks do not meet at one place")
+            return
+        count = int(self.memory.read(int(at[0]), 8).view(np.uint64)[0]) + self.grid
+        self.memory.write(int(at[0]), np.array([count], np.uint64))
+        if (goal != count).any():
+            self.problem("divergence", f"blocks wait for {goal[0]} arrivals, there are {count}")
+        self.published.append(self.block_clock[lanes].copy())
+        self.grid_clock[lanes] = len(self.published)
 
     def ordered(self, at: np.ndarray, nbytes: int, write: bool) -> None:
         """More checks of accesses to shared memory (`simulator_roles.py`)."""
@@ -183,6 +216,8 @@ class Machine:
     def access(self, shadow: Shadow, places: np.ndarray, write: bool) -> None:
         """Look for races of the running threads at these places (one row of places per running thread)."""
         m = self.mask
+        known = int(self.grid_clock[m].min()) if self.published and m.any() else 0
+        shadow.published = self.published[known - 1] if known else None
         found = shadow.touch(
             places, self.identity[m], self.threads, self.block_clock[m], self.warp_clock[m], self.memory.oldest, write
         )
@@ -343,7 +378,7 @@ def run(
         for number in range(blocks):
             run_block(_code(source), args, number, blocks, threads, shared, memory, report)
         return report
-    per = max(1, LANES // threads)
+    per = blocks if "arrive_and_wait(" in source else max(1, LANES // threads)
     for first in range(0, blocks, per):
         machine = Machine(memory, range(first, min(first + per, blocks)), blocks, threads, shared, report)
         machine.shared.checked = memory.checked = check

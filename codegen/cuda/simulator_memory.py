@@ -23,6 +23,7 @@ class Shadow:
         self._who = np.full((2, size), -1, np.int64)  # last reader, last writer
         self._block = np.zeros((2, size), np.int64)
         self._warp = np.zeros((2, size), np.int64)
+        self.published: np.ndarray | None = None  # clocks of the blocks at the grid's last barrier
         self._many = np.zeros(size, bool)  # several threads read since
 
     @property
@@ -85,6 +86,9 @@ class Shadow:
         same_block = (last - oldest) // threads == (who - oldest) // threads
         same_warp = same_block & ((last - oldest) % threads // 32 == (who - oldest) % threads // 32)
         ordered = same_block & (self._block[row, places] < block) | same_warp & (self._warp[row, places] < warp)
+        if self.published is not None:
+            block = np.clip((last - oldest) // threads, 0, len(self.published) - 1)
+            ordered |= self._block[row, places] < self.published[block]
         return other & ~ordered
 
 

@@ -175,6 +175,8 @@ def _threads(m: Machine) -> dict[str, Any]:
         "block_number": lambda: m.block.astype(np.uint32),
         "grid_size": lambda: np.uint32(m.grid),
         "sync_threads": m.sync,
+        "sync_part": m.sync_part,
+        "arrive_and_wait": m.arrive,
         "sync_warp": sync_warp,
         "shuffle_xor": exchange(lambda lane, by: lane ^ by),
         "shuffle_down": exchange(lambda lane, by: lane + by),
