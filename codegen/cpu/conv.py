@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from graphkeras.codegen.cpu import conv_weights, conv_wide, depthwise, winograd
+from graphkeras.codegen.cpu import conv_narrow, conv_weights, conv_wide, depthwise, winograd
 from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
 from graphkeras.codegen.cpu.product import widened
 from graphkeras.codegen.cpu.window import Axis, Window
@@ -55,6 +55,10 @@ def launch_window(
     ctx: Lowering, group: Group, window: Window, x: View, w: View, taps: Sequence[Sequence[int]] | None = None
 ) -> None:
     """The window in the form that is fastest for it. taps: of w, which is to be turned; default: w as it is."""
+    if conv_narrow.suits(window):
+        w = conv_weights.along_depth(ctx, group, w, taps, conv_narrow.columns_of_tile(window))
+        ctx.launch(conv_narrow.NarrowPrinter(ctx, group, window, x, w).kernel())
+        return
     panel = None if winograd.suits(window) or not conv_wide.suits(window) else conv_wide.panel_of(window)
     if taps is not None:
         w = conv_weights.turned(ctx, group, w, taps, window.groups, panel)

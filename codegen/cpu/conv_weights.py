@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, small_kernel
 from graphkeras.codegen.cpu.vectors import vector_width
 from graphkeras.codegen.fuse import Group
@@ -42,6 +44,33 @@ def panelled(ctx: Lowering, group: Group, w: View, panel: int) -> View:
     moved = 2.0 * target.itemsize * math.prod(target.shape)
     chunk = max(1, ITEM // cout)
     ctx.launch(small_kernel("panel_weights", head, params, lines, rows, chunk, group.anchor, moved))
+    return target
+
+
+def along_depth(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequence[int]] | None, multiple: int) -> View:
+    """w[t, c, o] as rows[o, t, c]; with taps, turned: rows[c, t', o]. Rows up to a `multiple` are undefined."""
+    *window, cin, cout = w.shape
+    chosen = [range(n) for n in window] if taps is None else taps
+    table = np.ravel_multi_index(np.meshgrid(*chosen, indexing="ij"), window).reshape(-1)
+    rows, depth = (cout, cin) if taps is None else (cin, cout)
+    target = ctx.new((-(-rows // multiple) * multiple, len(table), depth), w.dtype, "weights along the depth")
+    params = Params()
+    params.source("w", w)
+    params.target("rows", target)
+    params.source("taps", ctx.array_view(table.astype(np.int64)))
+    params.ints(count=len(table), depth=depth)
+    params.ints(tap_step=cin * cout, row_step=1 if taps is None else cout, step=cout if taps is None else 1)
+    lines = [
+        "for row in range(lo, hi):",
+        "    for t in range(count):",
+        "        place = shift(rows, (row * count + t) * depth)",
+        "        source = shift(w, taps[t] * tap_step + row * row_step)",
+        "        for k in range(depth):",
+        "            place[k] = source[k * step]",
+    ]
+    head = "Weights with all taps and inputs of an output next to each other. One item is an output."
+    moved, chunk = 2.0 * w.itemsize * rows * depth * len(table), max(1, ITEM // max(1, depth * len(table)))
+    ctx.launch(small_kernel("weights_along_depth", head, params, lines, rows, chunk, group.anchor, moved))
     return target
 
 

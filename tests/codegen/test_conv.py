@@ -28,6 +28,9 @@ CASES = {
     "2d wide": ((2, 7, 6, 144), (3, 3, 144, 136), (1, 1), ((1, 0), (1, 2)), (1, 2), 1),
     "2d wide strided": ((3, 9, 14, 130), (1, 3, 130, 520), (2, 2), ((0, 0), (1, 1)), (1, 1), 1),
     "2d wide one by one": ((1, 7, 7, 1030), (1, 1, 1030, 128), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    "2d few channels": ((3, 8, 9, 20), (3, 3, 20, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "2d few channels dilated": ((2, 12, 11, 33), (3, 3, 33, 5), (2, 1), ((2, 2), (0, 2)), (1, 2), 1),
+    "2d one channel": ((2, 9, 9, 1), (5, 5, 1, 6), (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
     "3d": ((2, 6, 7, 5, 3), (2, 3, 2, 3, 9), (1, 2, 1), ((1, 0), (1, 1), (0, 0)), (1, 1, 1), 1),
     "large image": ((1, 70, 60, 8), (3, 3, 8, 16), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
 }
@@ -68,7 +71,9 @@ def test_conv_kernel_grad(case):
     _check("conv_kernel_grad", (x, dy), {"shape": w.shape, **_settings(case)})
 
 
-@pytest.mark.parametrize("case", ["2d same", "2d first layer", "2d depthwise", "2d grouped", "2d wide"])
+@pytest.mark.parametrize(
+    "case", ["2d same", "2d first layer", "2d depthwise", "2d grouped", "2d wide", "2d few channels"]
+)
 def test_bias_and_relu_ride_along(case):
     x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
     bias = _random(w.shape[-1:], 2)
@@ -103,7 +108,7 @@ def test_every_phase_of_a_transposed_convolution_gets_its_epilogue():
 
 
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v2"])
-@pytest.mark.parametrize("case", ["2d same", "2d depthwise", "2d grouped", "2d wide"])
+@pytest.mark.parametrize("case", ["2d same", "2d depthwise", "2d grouped", "2d wide", "2d few channels"])
 def test_other_vector_units(case, cpu, monkeypatch):
     monkeypatch.setenv("GRAPHKERAS_CPU", cpu)
     x, w = _random(CASES[case][0]), _random(CASES[case][1], 1)
@@ -113,7 +118,7 @@ def test_other_vector_units(case, cpu, monkeypatch):
     _check("conv_kernel_grad", (x, dy), {"shape": w.shape, **_settings(case)})
 
 
-@pytest.mark.parametrize("case", ["2d same", "2d wide", "2d strided"])
+@pytest.mark.parametrize("case", ["2d same", "2d wide", "2d strided", "2d few channels"])
 def test_another_batch_size_compiles_nothing(case):
     def sources(n):
         x, w = _random((n, *CASES[case][0][1:])), _random(CASES[case][1], 1)
@@ -124,7 +129,7 @@ def test_another_batch_size_compiles_nothing(case):
             grads = {"shape": x.shape, **attrs}, {"shape": w.shape, **attrs}
             return y, b.conv_input_grad(y, w, **grads[0]), b.conv_kernel_grad(x, y, **grads[1])
 
-        return {k.source for k in kernels(build, x, w)}
+        return {s for k in kernels(build, x, w) for s in (k.source, *k.companions)}
 
     assert sources(32) == sources(19) == sources(64)
 
