@@ -30,7 +30,9 @@ PIECE = 64 * ROW
 
 
 class Copies(Protocol):
-    """An operand in a kernel that is being written."""
+    """An operand in a kernel that is being written. map: name of the array's description."""
+
+    map: str
 
     def start(self, w: Writer, at: str) -> None:
         """Once for each tile, whose first row or column is `at`; `batch` is known."""

@@ -222,6 +222,8 @@ class HopperKernel(ProductWriter):
             if tile.groups == 2:  # three warpgroups: 168 registers each at first
                 w.line("release_registers40()")
             with w.block(f"if thread_index() == {128 * tile.groups}"):
+                for copies in self.copies.values():
+                    w.line(f"map_prefetch({copies.map})")
                 w.line("parity = 1")  # all slots are empty at first
                 with self._tiles():
                     self.copies["a"].start(w, "row0")
