@@ -243,7 +243,8 @@ def _pad(search: _Search, node: Node, own: list[int | None]) -> int | None:
     return axis
 
 
-def _concat(search: _Search, node: Node, own: list[int | None]) -> int | None:
+def _beside_axis(search: _Search, node: Node, own: list[int | None]) -> int | None:
+    """All operands along one axis: rows are any other one."""
     axis = next(a for a in own if a is not None)
     if axis == node.attrs["axis"] % node.type.rank:
         raise _Dependent
@@ -261,15 +262,6 @@ def _take(search: _Search, node: Node, own: list[int | None]) -> int | None:
     if indices is not None or table == axis:
         raise _Dependent
     return table if table < axis else table - 1 + node.inputs[1].type.rank
-
-
-def _take_along(search: _Search, node: Node, own: list[int | None]) -> int | None:
-    axis = next(a for a in own if a is not None)
-    if axis == node.attrs["axis"] % node.type.rank:
-        raise _Dependent
-    for i, a in zip(node.inputs, own, strict=True):
-        search.want(i, a, axis)
-    return axis
 
 
 def _images(search: _Search, node: Node, own: list[int | None]) -> int | None:
@@ -351,9 +343,9 @@ _RULES: dict[str, Rule] = {
     "slice": _slice,
     "reverse": _reverse,
     "pad": _pad,
-    "concat": _concat,
+    "concat": _beside_axis,
     "take": _take,
-    "take_along_axis": _take_along,
+    "take_along_axis": _beside_axis,
     **dict.fromkeys(_REDUCTIONS, _reduce),
     **dict.fromkeys(_ALONG, _along_others),
     **dict.fromkeys(_IMAGES, _images),

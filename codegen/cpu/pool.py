@@ -8,7 +8,7 @@ for the first maximum of each window again; windows may overlap, so an item of t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from graphkeras.codegen.cpu.gather import finish_half
@@ -125,19 +125,25 @@ def lower_pool(ctx: Lowering, group: Group) -> None:
     finish_half(ctx, node, y, place)
 
 
+def _bounds(axes: Iterable[int]) -> list[str]:
+    """Lines that say which taps of a window lie inside of the image, for each axis."""
+    lines = []
+    for i in axes:
+        lines += [
+            f"at{i} = o{i} * stride{i} - low{i}",
+            f"from{i} = max(0, -at{i})",
+            f"to{i} = min(window{i}, big{i} - at{i})",
+        ]
+    return lines
+
+
 def _row_of_windows(p: Pool, join, empty: str, memory: str | None) -> list[str]:
     """Lines for one output row: bounds of each window, then the written-out or the general loop over taps.
 
     memory: type in which the number of the first tap that holds the result is noted, or None.
     """
     axes = range(p.rank)
-    bounds = []
-    for i in axes:
-        bounds += [
-            f"at{i} = o{i} * stride{i} - low{i}",
-            f"from{i} = max(0, -at{i})",
-            f"to{i} = min(window{i}, big{i} - at{i})",
-        ]
+    bounds = _bounds(axes)
     target = _flat(["image", *(f"o{i}" for i in axes)], ["", *(f"small{i}" for i in axes)])
     source = _flat(["image", *(f"(at{i} + t{i})" for i in axes)], ["", *(f"big{i}" for i in axes)])
     general = [
@@ -300,13 +306,7 @@ def lower_pool_max_grad(ctx: Lowering, group: Group) -> None:
 def _first_maxima(p: Pool, dtype: str) -> list[str]:
     """Lines for one image: zeros, then window by window the gradient to the first tap that holds the maximum."""
     axes = range(p.rank)
-    bounds = []
-    for i in axes:
-        bounds += [
-            f"at{i} = o{i} * stride{i} - low{i}",
-            f"from{i} = max(0, -at{i})",
-            f"to{i} = min(window{i}, big{i} - at{i})",
-        ]
+    bounds = _bounds(axes)
     pixel = _flat(["image", *(f"o{i}" for i in axes)], ["", *(f"small{i}" for i in axes)])
     tap = _flat(["image", *(f"(at{i} + t{i})" for i in axes)], ["", *(f"big{i}" for i in axes)])
     inner = [

@@ -97,12 +97,10 @@ def remove_by_id(values: list[Any], value: Any) -> None:
             return
 
 
-class TrackedList(list):
-    """A list that tells its tracker what is put in and taken out."""
+class _Telling:
+    """A container that tells its tracker what is put in and taken out."""
 
-    def __init__(self, values: Iterable[Any] = (), tracker: Tracker | None = None) -> None:
-        self.tracker = tracker
-        super().__init__(self._in(v) for v in values)
+    tracker: Tracker | None = None
 
     def _in(self, value: Any) -> Any:
         return value if self.tracker is None else self.tracker.track(value)
@@ -110,6 +108,14 @@ class TrackedList(list):
     def _out(self, value: Any) -> None:
         if self.tracker is not None:
             self.tracker.untrack(value)
+
+
+class TrackedList(_Telling, list):
+    """A list that tells its tracker what is put in and taken out."""
+
+    def __init__(self, values: Iterable[Any] = (), tracker: Tracker | None = None) -> None:
+        self.tracker = tracker
+        super().__init__(self._in(v) for v in values)
 
     def append(self, value: Any) -> None:
         super().append(self._in(value))
@@ -167,21 +173,12 @@ class TrackedList(list):
         return copied
 
 
-class _TrackedMapping(dict):
+class _TrackedMapping(_Telling, dict):
     """What TrackedDict and TrackedOrderedDict share."""
-
-    tracker: Tracker | None = None
 
     def __init__(self, values: Any = None, tracker: Tracker | None = None) -> None:
         self.tracker = tracker
         super().__init__({k: self._in(v) for k, v in dict(values or {}).items()})
-
-    def _in(self, value: Any) -> Any:
-        return value if self.tracker is None else self.tracker.track(value)
-
-    def _out(self, value: Any) -> None:
-        if self.tracker is not None:
-            self.tracker.untrack(value)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, self._in(value))
@@ -235,19 +232,12 @@ class TrackedOrderedDict(_TrackedMapping, OrderedDict):
     """The same for OrderedDict."""
 
 
-class TrackedSet(set):
+class TrackedSet(_Telling, set):
     """A set that tells its tracker what is put in and taken out."""
 
     def __init__(self, values: Iterable[Any] = (), tracker: Tracker | None = None) -> None:
         self.tracker = tracker
         super().__init__(self._in(v) for v in values)
-
-    def _in(self, value: Any) -> Any:
-        return value if self.tracker is None else self.tracker.track(value)
-
-    def _out(self, value: Any) -> None:
-        if self.tracker is not None:
-            self.tracker.untrack(value)
 
     def add(self, value: Any) -> None:
         super().add(self._in(value))

@@ -10,6 +10,26 @@ import numpy as np
 from graphkeras.core.config import floatx
 from graphkeras.core.variable import Variable
 
+SHARED = (
+    "learning_rate",
+    "weight_decay",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+    "name",
+)
+"""What every optimizer takes."""
+
+
+def shared(given: dict[str, Any]) -> dict[str, Any]:
+    """Those of a constructor's arguments (its `locals()`) that are for the constructor of `Optimizer`."""
+    return {name: given[name] for name in SHARED} | given["kwargs"]
+
 
 def rate_variable(learning_rate: Any) -> Variable:
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, (float, int, np.floating, np.integer)):

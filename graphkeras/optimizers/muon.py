@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from graphkeras import ops
+from graphkeras.optimizers.arguments import shared
 from graphkeras.optimizers.optimizer import Optimizer
 
 
@@ -78,20 +79,7 @@ class Muon(Optimizer):
         rms_rate: float | None = 0.2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            clipnorm=clipnorm,
-            clipvalue=clipvalue,
-            global_clipnorm=global_clipnorm,
-            use_ema=use_ema,
-            ema_momentum=ema_momentum,
-            ema_overwrite_frequency=ema_overwrite_frequency,
-            loss_scale_factor=loss_scale_factor,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**shared(locals()))
         self.exclude_layers = exclude_layers or []
         self.adam_beta_1 = adam_beta_1
         self.adam_beta_2 = adam_beta_2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphkeras import ops
+from graphkeras.optimizers.arguments import shared
 from graphkeras.optimizers.optimizer import Optimizer
 
 
@@ -52,20 +53,7 @@ class RMSprop(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            clipnorm=clipnorm,
-            clipvalue=clipvalue,
-            global_clipnorm=global_clipnorm,
-            use_ema=use_ema,
-            ema_momentum=ema_momentum,
-            ema_overwrite_frequency=ema_overwrite_frequency,
-            loss_scale_factor=loss_scale_factor,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**shared(locals()))
         self.rho = rho
         self.momentum = momentum
         self.epsilon = epsilon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -98,18 +99,23 @@ def has_nan(array: np.ndarray) -> bool:
     return bool(np.isnan(total)) and bool(np.isnan(array).any())
 
 
-def check_labels(model: Any, y: Any) -> None:
-    """Class numbers of sparse losses must lie in the range of the output they are compared with."""
+def _compared(model: Any, y_pred: Any, y: Any) -> Iterator[tuple[tuple[Any, ...], Any, Any, Any]]:
+    """(path, loss, target, output) of each loss; nothing where structures differ: the step itself says so."""
     compiled = model._compile_loss
-    y_pred = model.__dict__.get("_output_spec")
-    if compiled is None or not compiled.built or y_pred is None:
+    if compiled is None or not compiled.built:
         return
     try:
         y = compiled.align(y, y_pred)
     except (ValueError, KeyError, TypeError):
-        return  # the step itself gives the error about structures
+        return
     for path, loss, _, _ in compiled.losses:
-        target, output = _at(y, path), _at(y_pred, path)
+        yield path, loss, _at(y, path), _at(y_pred, path)
+
+
+def check_labels(model: Any, y: Any) -> None:
+    """Class numbers of sparse losses must lie in the range of the output they are compared with."""
+    y_pred = model.__dict__.get("_output_spec")
+    for path, loss, target, output in _compared(model, y_pred, y) if y_pred is not None else ():
         if not isinstance(target, np.ndarray) or not hasattr(output, "shape") or not _is_sparse(loss):
             continue
         classes = output.shape[getattr(loss, "_fn_kwargs", {}).get("axis", -1)]
@@ -147,15 +153,7 @@ def check_target_shapes(model: Any, y_pred: Any, y: Any) -> None:
     Args:
         y_pred, y: structures of anything with a shape.
     """
-    compiled = model._compile_loss
-    if compiled is None or not compiled.built:
-        return
-    try:
-        y = compiled.align(y, y_pred)
-    except (ValueError, KeyError, TypeError):
-        return  # the step itself gives the error about structures
-    for path, loss, _, _ in compiled.losses:
-        target, output = _at(y, path), _at(y_pred, path)
+    for path, loss, target, output in _compared(model, y_pred, y):
         if not hasattr(target, "shape") or not hasattr(output, "shape"):
             continue
         if getattr(getattr(loss, "fn", None), "__name__", "") not in SAME_SHAPE:

@@ -5,6 +5,8 @@ Negative indices count from the end, as in NumPy. Scattered updates whose index 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -168,28 +170,52 @@ def _winners(b: Builder, indices: Node, place: Node, inside: Node, extent: int) 
     return b.emit("and", inside, b.eq(b.take(table, place, axis=0, mode="clip"), order))
 
 
-def _scatter_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
+@dataclass(frozen=True)
+class Along:
+    """How a kind of scatter reads and writes at its indices, for its gradient.
+
+    read(source): what stands at the places. write(into, updates, combine): the scatter itself. keep(value, where):
+    value where `where` (of the indices' shape), else 0. last(inside): of updates to one place, whether it is the last.
+    """
+
+    read: Callable[[Node], Node]
+    write: Callable[[Node, Node, str], Node]
+    keep: Callable[[Node, Node], Node]
+    last: Callable[[Node], Node]
+
+
+def scatter_gradient(b: Builder, ct: Node, node: Node, make: Callable[[Node, Node, int], Along]) -> list[Node | None]:
+    """make(indices, places, axis): how the scatter `node` goes along its axis."""
     x, indices, updates = node.inputs
     axis, combine = node.attrs["axis"], node.attrs["combine"]
     if indices.type.size == 0 or x.type.size == 0:
         return [ct, None, b.full_like(updates, 0)]
     place, inside = wrapped(b, indices, x.shape[axis])
-
-    def read(source: Node) -> Node:
-        return b.take(source, place, axis=axis, mode="clip")
-
+    along = make(indices, place, axis)
     if combine == "add":
-        return [ct, None, _masked(b, read(ct), inside, axis)]
+        return [ct, None, along.keep(along.read(ct), inside)]
     if combine == "set":
-        by_x = b.scatter(ct, indices, b.full_like(updates, 0), axis=axis, combine="set")
-        return [by_x, None, _masked(b, read(ct), _winners(b, indices, place, inside, x.shape[axis]), axis)]
+        by_x = along.write(ct, b.full_like(updates, 0), "set")
+        return [by_x, None, along.keep(along.read(ct), along.last(inside))]
     if combine == "mul":
-        by_x = b.scatter(ct, indices, updates, axis=axis, combine="mul")
-        return [by_x, None, _masked(b, b.div(read(b.mul(ct, node)), updates), inside, axis)]
+        by_updates = b.div(along.read(b.mul(ct, node)), updates)
+        return [along.write(ct, updates, "mul"), None, along.keep(by_updates, inside)]
     kept = b.cast(b.eq(x, node), dtype=x.dtype)
-    won = _masked(b, b.cast(b.eq(updates, read(node)), dtype=x.dtype), inside, axis)
-    shared = b.div(ct, b.scatter(kept, indices, won, axis=axis, combine="add"))
-    return [b.mul(shared, kept), None, b.mul(read(shared), won)]
+    won = along.keep(b.cast(b.eq(updates, along.read(node)), dtype=x.dtype), inside)
+    shared = b.div(ct, along.write(kept, won, "add"))
+    return [b.mul(shared, kept), None, b.mul(along.read(shared), won)]
+
+
+def _scatter_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
+    def make(indices: Node, place: Node, axis: int) -> Along:
+        return Along(
+            read=lambda source: b.take(source, place, axis=axis, mode="clip"),
+            write=lambda into, updates, combine: b.scatter(into, indices, updates, axis=axis, combine=combine),
+            keep=lambda value, where: _masked(b, value, where, axis),
+            last=lambda inside: _winners(b, indices, place, inside, node.shape[axis]),
+        )
+
+    return scatter_gradient(b, ct, node, make)
 
 
 register(

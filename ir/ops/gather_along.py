@@ -10,7 +10,14 @@ import numpy as np
 from graphkeras.ir.graph import Builder
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, Op, Sample, register
-from graphkeras.ir.ops.gather import COMBINES, check_range, combine_at, want_combine, wrapped
+from graphkeras.ir.ops.gather import (
+    COMBINES,
+    Along,
+    check_range,
+    combine_at,
+    scatter_gradient,
+    want_combine,
+)
 from graphkeras.ir.ops.rules import ANY, same_dtype, want_axis, want_ints
 from graphkeras.ir.types import TensorType
 
@@ -98,30 +105,21 @@ def _scatter(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: i
 
 
 def _scatter_vjp(b: Builder, ct: Node, node: Node) -> list[Node | None]:
-    x, indices, updates = node.inputs
-    axis, combine = node.attrs["axis"], node.attrs["combine"]
-    if indices.type.size == 0 or x.type.size == 0:
-        return [ct, None, b.full_like(updates, 0)]
-    place, inside = wrapped(b, indices, x.shape[axis])
+    def make(indices: Node, place: Node, axis: int) -> Along:
+        def write(into: Node, updates: Node, combine: str) -> Node:
+            return b.scatter_along_axis(into, indices, updates, axis=axis, combine=combine)
 
-    def read(source: Node) -> Node:
-        return b.take_along_axis(source, place, axis=axis)
+        def read(source: Node) -> Node:
+            return b.take_along_axis(source, place, axis=axis)
 
-    if combine == "add":
-        return [ct, None, b.select(inside, read(ct), 0)]
-    if combine == "set":
-        by_x = b.scatter_along_axis(ct, indices, b.full_like(updates, 0), axis=axis, combine="set")
-        order = b.iota(shape=indices.shape, dtype="int32", axis=axis)
-        table = b.scatter_along_axis(b.full(x.shape, -1, "int32"), indices, order, axis=axis, combine="set")
-        last = b.emit("and", inside, b.eq(read(table), order))
-        return [by_x, None, b.select(last, read(ct), 0)]
-    if combine == "mul":
-        by_x = b.scatter_along_axis(ct, indices, updates, axis=axis, combine="mul")
-        return [by_x, None, b.select(inside, b.div(read(b.mul(ct, node)), updates), 0)]
-    kept = b.cast(b.eq(x, node), dtype=x.dtype)
-    won = b.select(inside, b.cast(b.eq(updates, read(node)), dtype=x.dtype), 0)
-    shared = b.div(ct, b.scatter_along_axis(kept, indices, won, axis=axis, combine="add"))
-    return [b.mul(shared, kept), None, b.mul(read(shared), won)]
+        def last(inside: Node) -> Node:
+            order = b.iota(shape=indices.shape, dtype="int32", axis=axis)
+            table = write(b.full(node.shape, -1, "int32"), order, "set")
+            return b.emit("and", inside, b.eq(read(table), order))
+
+        return Along(read, write, lambda value, where: b.select(where, value, 0), last)
+
+    return scatter_gradient(b, ct, node, make)
 
 
 register(

@@ -55,7 +55,26 @@ def _dtype(rate: Any) -> str:
     return str(rate.dtype) if hasattr(rate, "dtype") else floatx()
 
 
-class ExponentialDecay(_Named):
+class _Periodic(_Named):
+    """A rate that falls with the number of periods of `decay_steps` steps: whole ones only, with `staircase`."""
+
+    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
+
+    def __init__(
+        self, initial_learning_rate: Any, decay_steps: int, decay_rate: float, staircase: bool, name: str
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+        self.name = name
+
+    def _periods(self, step: Any) -> Any:
+        periods = ops.cast(step, _dtype(self.initial_learning_rate)) / self.decay_steps
+        return ops.floor(periods) if self.staircase else periods
+
+
+class ExponentialDecay(_Periodic):
     """`initial_learning_rate * decay_rate ** (step / decay_steps)`.
 
     Args:
@@ -71,8 +90,6 @@ class ExponentialDecay(_Named):
         0.5
     """
 
-    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
-
     def __init__(
         self,
         initial_learning_rate: Any,
@@ -81,16 +98,10 @@ class ExponentialDecay(_Named):
         staircase: bool = False,
         name: str = "ExponentialDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
-        self.decay_rate = decay_rate
-        self.staircase = staircase
-        self.name = name
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step: Any) -> Any:
-        p = ops.cast(step, _dtype(self.initial_learning_rate)) / self.decay_steps
-        p = ops.floor(p) if self.staircase else p
-        return self.initial_learning_rate * ops.power(self.decay_rate, p)
+        return self.initial_learning_rate * ops.power(self.decay_rate, self._periods(step))
 
 
 class PiecewiseConstantDecay(_Named):
@@ -177,7 +188,7 @@ class PolynomialDecay(_Named):
         return span * ops.power(1.0 - step / steps, self.power) + self.end_learning_rate
 
 
-class InverseTimeDecay(_Named):
+class InverseTimeDecay(_Periodic):
     """`initial_learning_rate / (1 + decay_rate * step / decay_steps)`.
 
     Args:
@@ -195,8 +206,6 @@ class InverseTimeDecay(_Named):
     0.0667
     """
 
-    _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
-
     def __init__(
         self,
         initial_learning_rate: Any,
@@ -205,16 +214,10 @@ class InverseTimeDecay(_Named):
         staircase: bool = False,
         name: str = "InverseTimeDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
-        self.decay_rate = decay_rate
-        self.staircase = staircase
-        self.name = name
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step: Any) -> Any:
-        p = ops.cast(step, _dtype(self.initial_learning_rate)) / self.decay_steps
-        p = ops.floor(p) if self.staircase else p
-        return self.initial_learning_rate / (1.0 + self.decay_rate * p)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * self._periods(step))
 
 
 def _cosine(fraction: Any) -> Any:
