@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
-from importlib.metadata import version
 from pathlib import Path
+
+import llvmlite
 
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import target
@@ -28,9 +29,22 @@ def fingerprint() -> str:
 def _fingerprint(frontend: str, cpu: target.Processor) -> str:
     digest = hashlib.blake2b(digest_size=16)
     python = ".".join(map(str, sys.version_info[:2]))
-    numba = version("numba") if frontend == "numba" else ""
-    parts = [numba, version("llvmlite"), python, sys.platform, cpu.triple, cpu.name, cpu.features]
+    parts = [
+        _numba_version() if frontend == "numba" else "",
+        llvmlite.__version__,
+        python,
+        sys.platform,
+        cpu.triple,
+        cpu.name,
+        cpu.features,
+    ]
     digest.update("\0".join(parts).encode())
     for file in _compiler_files():
         digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def _numba_version() -> str:
+    from importlib.metadata import version  # not `numba.__version__`: importing it takes most of a second
+
+    return version("numba")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import inspect
 import re
@@ -36,9 +35,29 @@ def _init_signature(cls: type) -> inspect.Signature:
     return inspect.signature(cls.__init__)
 
 
+def signature_of(fn: Callable[..., Any]) -> inspect.Signature:
+    """`inspect.signature`, looked at once for each function; a bound method's lacks its first parameter."""
+    function = getattr(fn, "__func__", None)
+    if not inspect.isfunction(function) or getattr(fn, "__self__", None) is None:
+        return _signature(fn) if inspect.isfunction(fn) else inspect.signature(fn)
+    return _method_signature(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _method_signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function.__get__(object()))
+
+
 def unrecognized(cls: type, kwargs: dict[str, Any]) -> str:
     """The message for keyword arguments that neither a class's constructor nor one of its bases takes."""
     known = {name for base in cls.__mro__ if "__init__" in vars(base) for name in _init_signature(base).parameters}
+    import difflib  # only for a message
+
     near = [match for name in kwargs for match in difflib.get_close_matches(name, known - {"self"}, 1)]
     hint = f". Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"Unrecognized keyword arguments passed to {cls.__name__}: {kwargs}{hint}"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from graphkeras.core import tree
 from graphkeras.core.closures import rebound, used_layers, used_tensors
 from graphkeras.core.errors import call_with_context, filter_traceback
-from graphkeras.core.introspect import accepts, constructor_arguments, default, is_default, to_camel_case
+from graphkeras.core.introspect import accepts, constructor_arguments, default, is_default, signature_of, to_camel_case
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.naming import auto_name
 from graphkeras.core.scopes import current_remat, remat
@@ -338,6 +338,16 @@ class FunctionOperation(Operation):
         return {"name": self.name, **self._attributes}
 
 
+class _SignatureWhenAsked:
+    """A class attribute that is the signature of a function, looked at when it is first needed."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+
+    def __get__(self, instance: Any, owner: type) -> inspect.Signature:
+        return signature_of(self._fn)
+
+
 def keras_op(fn: Callable[..., Any] | None = None, *, class_name: str | None = None) -> Any:
     """Decorator for public ops: called on symbolic tensors they record an operation, else they run.
 
@@ -351,7 +361,6 @@ def keras_op(fn: Callable[..., Any] | None = None, *, class_name: str | None = N
     """
     if fn is None:
         return functools.partial(keras_op, class_name=class_name)
-    signature = inspect.signature(fn)
     name = class_name or to_camel_case(fn.__name__)
 
     @functools.wraps(fn)
@@ -366,7 +375,7 @@ def keras_op(fn: Callable[..., Any] | None = None, *, class_name: str | None = N
 
     body = {
         "function": staticmethod(op),
-        "signature": signature,
+        "signature": _SignatureWhenAsked(fn),
         "__doc__": fn.__doc__,
         "__module__": fn.__module__,
         "__qualname__": name,

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphkeras.core import tree
 from graphkeras.core.global_state import get_global_attribute, set_global_attribute
+from graphkeras.core.introspect import signature_of
 from graphkeras.core.keras_tensor import KerasTensor
 from graphkeras.core.shapes import standardize_shape
 from graphkeras.core.tensor import Tensor
@@ -88,7 +89,7 @@ def shapes_for(fn: Callable[..., Any], spec: CallSpec, class_name: str) -> dict[
     """
     shapes = spec.shapes()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    names = [p.name for p in inspect.signature(fn).parameters.values() if p.kind not in variadic]
+    names = [p.name for p in signature_of(fn).parameters.values() if p.kind not in variadic]
     if len(names) == 1:
         return {names[0]: next(iter(shapes.values()), None)}
     for name in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from graphkeras.core import tree
 from graphkeras.core.dtypes import is_float_dtype
 from graphkeras.core.errors import filter_traceback
-from graphkeras.core.introspect import accepts, default, is_default, unrecognized
+from graphkeras.core.introspect import accepts, default, is_default, signature_of, unrecognized
 from graphkeras.core.keras_tensor import KerasTensor, any_symbolic_tensors
 from graphkeras.core.masking import get_keras_mask, set_keras_mask
 from graphkeras.core.operation import Node, Operation
@@ -47,7 +46,7 @@ def _building(build: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             self.__dict__["_building"] = False
         # Not through __setattr__: shapes hold no state, and tracking would replace their lists.
-        self.__dict__["_build_shapes_dict"] = dict(inspect.signature(build).bind(self, *args, **kwargs).arguments)
+        self.__dict__["_build_shapes_dict"] = dict(signature_of(build).bind(self, *args, **kwargs).arguments)
         self._build_shapes_dict.pop("self", None)
         self.built = True
         self._post_build()
@@ -136,7 +135,7 @@ class Layer(LayerDtypes, LayerState, Operation):
         self.__dict__["_losses"] = []
         self.__dict__["_loss_ids"] = set()
         self.__dict__["_build_shapes_dict"] = None
-        self._call_signature = inspect.signature(self.call)
+        self._call_signature = signature_of(self.call)
         self.__dict__["call_signature_parameters"] = list(self._call_signature.parameters)
         self._call_has_mask_arg = "mask" in self.call_signature_parameters
         self._call_has_training_arg = "training" in self.call_signature_parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import warnings
@@ -95,6 +94,8 @@ class Model(Trainer, Layer):
             if layer.name == name:
                 return layer
         names = [layer.name for layer in self.layers]
+        import difflib  # only for a message
+
         near = difflib.get_close_matches(str(name), names, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"No such layer: {name}. Existing layers are: {names}.{hint}")

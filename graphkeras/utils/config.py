@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -52,6 +51,8 @@ class Config:
         if name.startswith("__") or name in ("_config", "_frozen"):
             raise AttributeError(name)
         if name not in self._config:
+            import difflib  # only for a message
+
             near = difflib.get_close_matches(name, self._config, n=1)
             hint = f" Did you mean: {near[0]!r}?" if near else ""
             raise AttributeError(f"The config has no setting {name!r}; it has {list(self._config)}.{hint}")

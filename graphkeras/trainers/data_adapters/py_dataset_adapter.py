@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
-import pickle
 import random
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from graphkeras.trainers.data_adapters.data_adapter import DataAdapter
@@ -117,7 +112,9 @@ class PyDatasetAdapter(DataAdapter):
         dataset = self.py_dataset
         workers, processes = dataset.workers, dataset.use_multiprocessing
         if workers > 1 or (workers > 0 and processes):
-            fetched = _prefetch(dataset, self._indices(), workers, processes, max(dataset.max_queue_size, 1))
+            from graphkeras.trainers.data_adapters.prefetch import prefetch  # pools of processes are slow to import
+
+            fetched = prefetch(dataset, self._indices(), workers, processes, max(dataset.max_queue_size, 1))
         else:
             fetched = (dataset[i] for i in self._indices())
         return (self._standardize(batch) for batch in fetched)
@@ -158,64 +155,3 @@ class PyDatasetAdapter(DataAdapter):
 
     def on_epoch_end(self) -> None:
         self.py_dataset.on_epoch_end()
-
-
-_worker_dataset: PyDataset | None = None
-
-
-def _set_worker_dataset(dataset: PyDataset) -> None:
-    global _worker_dataset
-    _worker_dataset = dataset
-
-
-def _fetch(index: int) -> Any:
-    assert _worker_dataset is not None
-    return _worker_dataset[index]
-
-
-def _prefetch(dataset: PyDataset, indices: Iterable[int], workers: int, processes: bool, ahead: int) -> Iterator[Any]:
-    """Batches in order of `indices`, at most `ahead` of them in flight."""
-    source = iter(indices)
-    if processes:
-        pool = _process_pool(dataset, workers)
-        if pool is not None:
-            yield from _in_order(pool, _fetch, source, ahead)
-            return
-        warnings.warn(
-            f"{type(dataset).__name__} cannot be sent to other processes (its class must be importable and its content "
-            "picklable): batches are fetched by threads instead.",
-            stacklevel=2,
-        )
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="PyDataset")
-    yield from _in_order(pool, dataset.__getitem__, source, ahead)
-
-
-def _process_pool(dataset: PyDataset, workers: int) -> Executor | None:
-    """A pool of processes that hold the data set; None if it cannot be sent there."""
-    # "spawn": a forked child of a process with threads can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_set_worker_dataset, initargs=(dataset,))
-    try:
-        pool.submit(_answer).result()
-    except (BrokenProcessPool, pickle.PicklingError, AttributeError, TypeError):
-        pool.shutdown(wait=False, cancel_futures=True)
-        return None
-    return pool
-
-
-def _answer() -> bool:
-    """Shows that the process has started and has the data set."""
-    return _worker_dataset is not None
-
-
-def _in_order(pool: Executor, fetch: Any, indices: Iterator[int], ahead: int) -> Iterator[Any]:
-    pending: deque[Future[Any]] = deque()
-    try:
-        for index in indices:
-            pending.append(pool.submit(fetch, index))
-            if len(pending) >= ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
