@@ -22,6 +22,7 @@ from graphkeras.codegen.index_maps import (
     assumed_view,
     depends_on,
     epilogue_groups,
+    is_row_sum,
     merged_level,
     readers,
     resolve,
@@ -73,8 +74,9 @@ class Group:
 class Fusion:
     """One run over a graph. `groups` gives the result in an executable order."""
 
-    def __init__(self, graph: Graph, *, enabled: bool = True) -> None:
+    def __init__(self, graph: Graph, *, enabled: bool = True, sums_rows: bool = False) -> None:
         self.graph = graph
+        self.sums_rows = sums_rows
         self.enabled = enabled
         self.owner: dict[Node, Group] = {}
         self.waiting: set[Node] = set()
@@ -189,13 +191,14 @@ class Fusion:
         return reason
 
     def _kinds(self, old: Group, new: Group) -> str | None:
-        if _is_update(old) != _is_update(new):
+        sums = old.kind == "template" and self.sums_rows and is_row_sum(old.anchor)
+        if _is_update(old) != _is_update(new) and not sums:
             return "state updates run as one launch for all weights"
         if old.kind == "template" and new.kind == "template":
             return "two products or gathers do not share a kernel"
         if old.kind == "template":
             assert old.anchor is not None
-            if epilogue_groups(old.anchor) is None:
+            if epilogue_groups(old.anchor) is None or (is_row_sum(old.anchor) and not sums):
                 return f"{old.anchor.op} takes no epilogue"
             if new.kind != "map":
                 return "a reduction does not follow a product inside one kernel"

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from graphkeras.codegen.kernel import Buffer, View, Where, contiguous_strides
 from graphkeras.codegen.views import apply_view, broadcast_strides, collapse
 from graphkeras.ir.graph import Graph
-from graphkeras.ir.node import Node
+from graphkeras.ir.node import Node, scalar_value
 
 if TYPE_CHECKING:
     from graphkeras.codegen.fuse import Group
 
 FREE_VIEWS = frozenset({"reshape", "transpose", "broadcast_to", "slice", "reverse", "stop_gradient", "barrier"})
+MANY_ROWS = 65536  # elements from which a table is worth a pass of its own
 
 
 def squeeze(shape: Sequence[int]) -> tuple[int, ...]:
@@ -155,7 +156,17 @@ def epilogue_groups(anchor: Node) -> list[list[int]] | None:
         return [axes[:batch], axes[batch : batch + rows], axes[batch + rows :]]
     if anchor.op in ("conv", "conv_input_grad"):
         return [list(range(rank - 1)), [rank - 1]]
+    if is_row_sum(anchor):
+        return plain_groups(anchor)
     return None
+
+
+def is_row_sum(node: Node) -> bool:
+    """Whether a node adds rows to a large array of zeros: the gradient of an embedding's table."""
+    if node.op != "scatter" or node.attrs["combine"] != "add" or node.dtype not in ("float32", "float64"):
+        return False
+    zeros = scalar_value(node.inputs[0]) == 0
+    return zeros and node.type.rank > 1 and node.attrs["axis"] % node.type.rank == 0 and node.type.size >= MANY_ROWS
 
 
 def plain_groups(anchor: Node) -> list[list[int]]:

@@ -237,7 +237,7 @@ class Lowering:
         self._features |= weight_extents(graph)
         early = self._hand_on(graph, inputs, destinations)
         destinations = [None if k in early else d for k, d in enumerate(destinations)]
-        groups = Fusion(graph, enabled=self.fuse).run()
+        groups = Fusion(graph, enabled=self.fuse, sums_rows=self.target.sums_rows).run()
         self.groups += groups
         self._place_outputs(graph, groups, destinations)
         self._place_parts(graph, groups)

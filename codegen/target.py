@@ -25,7 +25,8 @@ class Target:
 
     body_class, program_class: "module:Class" of the Body and of the Program that runs the plan.
     align: bytes to which buffers in the arena are aligned. counts: whether its Body computes what an index says
-    (buffers that are Where.INDEX) instead of loading it. arch: compute capability of the GPU to choose kernels for.
+    (buffers that are Where.INDEX) instead of loading it. sums_rows: sums of rows at computed places (gradients of
+    embeddings) take an epilogue. arch: compute capability of the GPU to choose kernels for.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Target:
     program_class: str
     align: int = 64
     counts: bool = False
+    sums_rows: bool = False
     arch: tuple[int, int] = (0, 0)
 
     def load_templates(self) -> None:
@@ -75,6 +77,7 @@ CPU = Target(
         "conv_grad",
         "pool",
         "gather",
+        "row_sums",
         "sorting",
         "pointwise",
         "reduce",
@@ -82,4 +85,5 @@ CPU = Target(
     "graphkeras.codegen.body:Body",
     "graphkeras.codegen.program:Program",
     counts=True,
+    sums_rows=True,
 )

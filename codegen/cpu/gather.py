@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from graphkeras.codegen.cpu.params import Params, rows_per_chunk, small_kernel
+from graphkeras.codegen.cpu.params import Params, place_of, rows_per_chunk, small_kernel
 from graphkeras.codegen.cpu.product import widened
+from graphkeras.codegen.cpu.row_sums import lower_row_sums
 from graphkeras.codegen.fuse import Group
+from graphkeras.codegen.index_maps import is_row_sum
 from graphkeras.codegen.kernel import View
 from graphkeras.codegen.lower import Lowering, LoweringError, concat_parts, lowers
 from graphkeras.ir.node import Node
@@ -43,19 +45,6 @@ def _missing(dtype: str) -> str:
     return f"{dtype}(nan)" if dtype.startswith("float") else "uint8(0)" if dtype == "bool" else f"{dtype}(0)"
 
 
-def _index(name: str, value: str, mode: str) -> list[str]:
-    """Lines that set `name` to a place in [0, extent) and, unless clipped, `inside`."""
-    lines = [f"{name} = int64({value})"]
-    if mode == "clip":
-        return [*lines, f"{name} = min(max({name}, 0), extent - 1)"]
-    return [
-        *lines,
-        f"if {name} < 0:",
-        f"    {name} += extent",
-        f"inside = {name} >= 0 and {name} < extent",
-    ]
-
-
 @lowers("take")
 def lower_take(ctx: Lowering, group: Group) -> None:
     node = group.anchor
@@ -83,7 +72,7 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     ]
     body = [
         "for item in range(lo, hi):",
-        *("    " + line for line in _index("place", "indices[item % count]", mode)),
+        *("    " + line for line in place_of("place", "indices[item % count]", mode)),
         *("    " + line for line in (missing if mode != "clip" else [])),
         "    source = shift(x, (item // count * extent + place) * inner)",
         "    target = shift(y, item * inner)",
@@ -116,7 +105,7 @@ def lower_take_along_axis(ctx: Lowering, group: Group) -> None:
         "for item in range(lo, hi):",
         "    for j in range(inner):",
         "        at = item * inner + j",
-        *("        " + line for line in _index("place", "indices[at]", "check")),
+        *("        " + line for line in place_of("place", "indices[at]", "check")),
         "        if inside:",
         "            y[at] = x[(item // count * extent + place) * inner + j]",
         "        else:",
@@ -174,6 +163,8 @@ def _check_combine(node: Node) -> str:
 def lower_scatter(ctx: Lowering, group: Group) -> None:
     """Copy x, then every item walks all updates for its own columns."""
     node = group.anchor
+    if is_row_sum(node):
+        return lower_row_sums(ctx, group)
     combine = _check_combine(node)
     y, place, updates = _start(ctx, node)
     indices = ctx.contiguous(node.inputs[1])
@@ -195,7 +186,7 @@ def lower_scatter(ctx: Lowering, group: Group) -> None:
         "    first = item % blocks * columns",
         "    width = min(columns, inner - first)",
         "    for i in range(count):",
-        *("        " + line for line in _index("place", "indices[i]", "drop")),
+        *("        " + line for line in place_of("place", "indices[i]", "drop")),
         "        if inside:",
         "            target = shift(y, (o * extent + place) * inner + first)",
         "            source = shift(updates, (o * count + i) * inner + first)",
@@ -228,7 +219,7 @@ def lower_scatter_along_axis(ctx: Lowering, group: Group) -> None:
         "    for i in range(count):",
         "        for j in range(inner):",
         "            at = (item * count + i) * inner + j",
-        *("            " + line for line in _index("place", "indices[at]", "drop")),
+        *("            " + line for line in place_of("place", "indices[at]", "drop")),
         "            if inside:",
         "                to = (item * extent + place) * inner + j",
         f"                y[to] = {combined(combine, 'y[to]', 'updates[at]', y.dtype)}",

@@ -129,3 +129,16 @@ def items_per_chunk(extent: int, flops: float) -> int:
     if flops < SERIAL:
         return max(1, extent)
     return -(-extent // max(1, min(extent, int(flops / (SERIAL / 2)))))
+
+
+def place_of(name: str, value: str, mode: str) -> list[str]:
+    """Lines that set `name` to a place in [0, extent) and, unless clipped, `inside`."""
+    lines = [f"{name} = int64({value})"]
+    if mode == "clip":
+        return [*lines, f"{name} = min(max({name}, 0), extent - 1)"]
+    return [
+        *lines,
+        f"if {name} < 0:",
+        f"    {name} += extent",
+        f"inside = {name} >= 0 and {name} < extent",
+    ]

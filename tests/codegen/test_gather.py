@@ -8,7 +8,7 @@ from graphkeras.codegen.compile import compile_graph
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.op import get_op
 from graphkeras.ir.types import TensorType, numpy_dtype, type_of
-from tests.codegen.harness import run
+from tests.codegen.harness import kernels, run
 
 
 def _random(shape, dtype="float32", seed=0):
@@ -89,6 +89,45 @@ def test_embedding_gradient_starts_from_zeros():
     want = np.zeros((50, 64), np.float32)
     np.add.at(want, indices.reshape(-1), updates.reshape(-1, 64))
     np.testing.assert_array_equal(run(build, indices, updates)[0], want)
+
+
+@pytest.mark.parametrize("shape, dtype", [((1000, 80), "float32"), ((70001, 1), "float32"), ((700, 3, 40), "float64")])
+def test_update_of_a_table_is_one_pass_over_it(shape, dtype):
+    """Sums, moments and update in one kernel; rows that no index names move as well, indices outside are dropped."""
+    count, inner = 600, shape[1:]
+    table, moment, updates = _random(shape, dtype), _random(shape, dtype), _random((count, *inner), dtype)
+    indices = np.concatenate([_ints(-30, 40, (500,)), _ints(shape[0] - 40, shape[0] + 40, (100,))])
+
+    def build(b, w, m, i, u):
+        gradient = b.scatter(b.full(shape, 0, dtype), i, u, axis=0, combine="add")
+        m = b.add(b.mul(m, 0.9), gradient)
+        return b.sub(w, b.mul(m, 0.1)), m
+
+    total = np.zeros(shape, dtype)
+    inside = (indices >= -shape[0]) & (indices < shape[0])
+    np.add.at(total, indices[inside], updates[inside])
+    moved = moment * np.array(0.9, dtype) + total
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    got = run(build, table, moment, indices, updates)
+    np.testing.assert_allclose(got[1], moved, **close)
+    np.testing.assert_allclose(got[0], table - np.array(0.1, dtype) * moved, **close)
+    names = [k.name for k in kernels(build, table, moment, indices, updates)]
+    assert names == ["sort_by_block", "row_sums"]
+
+
+def test_a_table_gradient_that_others_read_is_stored():
+    indices, updates = _ints(0, 1000, (50,)), _random((50, 80))
+
+    def build(b, w, i, u):
+        gradient = b.scatter(b.full((1000, 80), 0, "float32"), i, u, axis=0, combine="add")
+        norm = b.reduce_sum(b.mul(gradient, gradient), axes=(0, 1), keepdims=False)
+        return b.sub(w, b.div(gradient, b.sqrt(norm)))
+
+    total = np.zeros((1000, 80), np.float32)
+    np.add.at(total, indices, updates)
+    table = _random((1000, 80), seed=2)
+    want = table - total / np.sqrt(np.square(total, dtype=np.float64).sum())
+    np.testing.assert_allclose(run(build, table, indices, updates)[0], want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
