@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from graphkeras.codegen import flags
+from graphkeras.codegen.cuda.language import CONDITION
 
 ENTRY = "gk_kernel"
 """Name of the kernel in PTX and cubin."""
@@ -138,7 +139,7 @@ def compile_ptx(source: str, arch: tuple[int, int]) -> str:
             )
         except Exception as error:
             raise CudaCompileError(f"Numba-CUDA refused a kernel: {error}\n\n{source}") from error
-    return _with_maps(_renamed(ptx), space["SIGNATURE"])
+    return _with_maps(_declared(_renamed(ptx)), space["SIGNATURE"])
 
 
 def _renamed(ptx: str) -> str:
@@ -148,6 +149,14 @@ def _renamed(ptx: str) -> str:
         raise CudaCompileError(f"no entry in the PTX:\n{ptx}")
     ptx = ptx.replace(found.group(1), ENTRY)
     return re.sub(r"^\.common \.global .*NumbaEnv.*;\n", "", ptx, flags=re.M)
+
+
+def _declared(ptx: str) -> str:
+    """Functions of the device's runtime library are declared where they are called."""
+    if CONDITION not in ptx:
+        return ptx
+    declared = f".extern .func {CONDITION}(.param .b64 handle, .param .b32 value);"
+    return re.sub(r"^(\.address_size 64)$", rf"\1\n{declared}", ptx, count=1, flags=re.M)
 
 
 def _with_maps(ptx: str, signature: str) -> str:
@@ -211,6 +220,9 @@ def _nvjitlink(ptx: str, name: str) -> Cubin:
         data = ptx.encode()
         try:
             nvjitlink.add_data(handle, nvjitlink.InputType.PTX, data, len(data), "kernel")
+            if CONDITION in ptx:
+                code = Path(_needed_library()).read_bytes()
+                nvjitlink.add_data(handle, nvjitlink.InputType.LIBRARY, code, len(code), "cudadevrt")
             nvjitlink.complete(handle)
         except nvjitlink.nvJitLinkError as error:
             log = bytearray(nvjitlink.get_error_log_size(handle))
@@ -225,12 +237,38 @@ def _nvjitlink(ptx: str, name: str) -> Cubin:
     return _cubin(bytes(code), info.decode(errors="replace"))
 
 
-def ptxas() -> str | None:
-    """Path of the assembler: of the package nvidia-cuda-nvcc, or of an installed toolkit."""
+def _homes() -> list[str]:
+    """Where parts of the toolkit may be: packages of NVIDIA's, an installed toolkit."""
     wheels = importlib.util.find_spec("nvidia")
     folders = [str(Path(p) / "cu13") for p in (wheels.submodule_search_locations or ())] if wheels else []
-    homes = [*folders, os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    candidates = [*(str(Path(h) / "bin" / "ptxas") for h in homes if h), shutil.which("ptxas")]
+    named = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
+    return [*folders, *(h for h in named if h)]
+
+
+def can_link_conditions() -> bool:
+    """Whether kernels that set conditions of graphs can be made: that takes nvJitLink and a library of the device."""
+    return _importable("cuda.bindings.nvjitlink") and _has_nvjitlink() and runtime_library() is not None
+
+
+@functools.cache
+def runtime_library() -> str | None:
+    """Path of libcudadevrt.a, of the package nvidia-cuda-runtime or of an installed toolkit."""
+    places = [Path(h) / folder / "libcudadevrt.a" for h in _homes() for folder in ("lib", "lib64")]
+    return next((str(p) for p in places if p.is_file()), None)
+
+
+def _needed_library() -> str:
+    path = runtime_library()
+    if path is None:
+        raise CudaUnavailable(
+            "libcudadevrt.a was not found; pip install nvidia-cuda-runtime, or install a CUDA toolkit"
+        )
+    return path
+
+
+def ptxas() -> str | None:
+    """Path of the assembler: of the package nvidia-cuda-nvcc, or of an installed toolkit."""
+    candidates = [*(str(Path(h) / "bin" / "ptxas") for h in _homes()), shutil.which("ptxas")]
     return next((c for c in candidates if c and os.access(c, os.X_OK)), None)
 
 

@@ -22,6 +22,12 @@ MAP_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
 """The driver's names of what the copy engine moves."""
 
 
+CHOICES_SINCE = 12080
+"""The driver's version from which graphs hold loops and branches out of several."""
+SPARE = 4
+"""Loops and branches inside of each other for which streams are made before a capture begins."""
+
+
 class DeviceMemoryError(MemoryError):
     """The device has not enough memory left."""
 
@@ -69,6 +75,20 @@ class Driver(Protocol):
         """What is queued from now on becomes a graph instead of running."""
 
     def end_capture(self, stream: Any) -> Any: ...
+
+    def has_choices(self) -> bool:
+        """Whether graphs can hold loops and branches (conditional nodes)."""
+
+    def condition(self, stream: Any) -> int:
+        """A new condition in the graph that is being captured; a kernel sets it by this handle (`conditions.py`)."""
+
+    def choice(self, stream: Any, condition: int, loops: bool, count: int) -> list[Any]:
+        """Queue a node that runs body number `condition`, or, if it loops, its only body while that is not 0."""
+
+    def begin_body(self, body: Any) -> Any:
+        """A stream; what is queued on it becomes the body."""
+
+    def end_body(self, stream: Any) -> None: ...
 
     def replay(self, graph: Any, stream: Any) -> None: ...
 
@@ -118,6 +138,8 @@ class CudaDriver:
         self.name = bytes(text).split(b"\0")[0].decode()
         self._functions: dict[str, Any] = {}
         self._modules: list[Any] = []
+        self._spare: list[Any] = []  # streams on which the bodies of loops and branches are captured
+        self._choices: bool | None = None
 
     def _call(self, name: str, *args: Any) -> Any:
         """Call the driver; returns its results without the error code."""
@@ -196,7 +218,8 @@ class CudaDriver:
     def launch(self, function: Any, kernel: Kernel, words: Sequence[Any], stream: Any) -> None:
         assert kernel.launch is not None
         launch = "cuLaunchCooperativeKernel" if kernel.launch.cooperative else "cuLaunchKernel"
-        blocks = min(kernel.extent, self._resident(function, kernel)) if kernel.launch.cooperative else kernel.extent
+        limited = kernel.launch.cooperative or kernel.launch.dealt
+        blocks = min(kernel.extent, self._resident(function, kernel)) if limited else kernel.extent
         shape = (blocks, 1, 1, kernel.launch.threads, 1, 1, kernel.launch.shared)
         values = parameters(kernel, words) if words else 0
         if kernel.launch.cooperative:
@@ -222,14 +245,57 @@ class CudaDriver:
         return self._call("cuStreamCreate", self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING)
 
     def begin_capture(self, stream: Any) -> None:
-        mode = self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        self._call("cuStreamBeginCapture", stream, mode)
+        while len(self._spare) < SPARE:
+            self._spare.append(self.stream())
+        self._call("cuStreamBeginCapture", stream, self._capture_mode)
+
+    @property
+    def _capture_mode(self) -> Any:
+        return self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
     def end_capture(self, stream: Any) -> Any:
         graph = self._call("cuStreamEndCapture", stream)
         made = self._call("cuGraphInstantiate", graph, 0)
         self._call("cuGraphDestroy", graph)
         return made
+
+    def has_choices(self) -> bool:
+        if self._choices is None:
+            new = hasattr(self._cu, "cuGraphConditionalHandleCreate") and compiler.can_link_conditions()
+            self._choices = new and int(self._call("cuDriverGetVersion")) >= CHOICES_SINCE
+        return self._choices
+
+    def condition(self, stream: Any) -> int:
+        graph, _ = self._captured_so_far(stream)
+        return int(self._call("cuGraphConditionalHandleCreate", graph, self._context, 0, 0))
+
+    def choice(self, stream: Any, condition: int, loops: bool, count: int) -> list[Any]:
+        cu = self._cu
+        graph, before = self._captured_so_far(stream)
+        params, kinds = cu.CUgraphNodeParams(), cu.CUgraphConditionalNodeType
+        params.type = cu.CUgraphNodeType.CU_GRAPH_NODE_TYPE_CONDITIONAL
+        node = params.conditional
+        node.handle, node.ctx, node.size = cu.CUgraphConditionalHandle(condition), self._context, count
+        node.type = kinds.CU_GRAPH_COND_TYPE_WHILE if loops else kinds.CU_GRAPH_COND_TYPE_SWITCH
+        params.conditional = node
+        made = self._call("cuGraphAddNode", graph, before, None, len(before), params)
+        replace = cu.CUstreamUpdateCaptureDependencies_flags.CU_STREAM_SET_CAPTURE_DEPENDENCIES
+        self._call("cuStreamUpdateCaptureDependencies", stream, [made], None, 1, int(replace))
+        return list(params.conditional.phGraph_out)
+
+    def _captured_so_far(self, stream: Any) -> tuple[Any, list[Any]]:
+        """The graph that is being captured, and the nodes that the next one follows."""
+        _, _, graph, nodes, _, count = self._call("cuStreamGetCaptureInfo", stream)
+        return graph, list(nodes[:count])
+
+    def begin_body(self, body: Any) -> Any:
+        stream = self._spare.pop() if self._spare else self.stream()
+        self._call("cuStreamBeginCaptureToGraph", stream, body, None, None, 0, self._capture_mode)
+        return stream
+
+    def end_body(self, stream: Any) -> None:
+        self._call("cuStreamEndCapture", stream)
+        self._spare.append(stream)
 
     def replay(self, graph: Any, stream: Any) -> None:
         self._call("cuGraphLaunch", graph, stream)

@@ -16,7 +16,8 @@ bools as bool). n is 1 (left out), 2, 4, 8 or 16 neighbours, which stand at a mu
 Threads: thread_index() block_index() block_count() as int64; sync_threads() sync_warp(); shuffle_xor(x, d)
 shuffle_down(x, d) shuffle(x, lane) with all 32 lanes; ballot(c) -> uint32; lowest_bit(word): where the lowest one is.
 sync_part(k, n): a barrier of the n threads k * n ... of a block, k below 15. arrive_and_wait(p, n): one thread of each
-block of a cooperative kernel adds 1 to the uint64 at p and waits until it is n.
+block of a cooperative kernel adds 1 to the uint64 at p and waits until it is n. set_condition(handle, n): which way a
+conditional node of a graph goes on.
 
 Scalars: the functions of the CPU's language (`codegen/cpu/support.py`): casts, bitcast_<dtype>, fma, fabs, sqrt, floor,
 ceil, trunc, rint, minimum, maximum, select, quotient, shr_logical, reduce_add, reduce_mul, conversions.
@@ -49,6 +50,7 @@ SIZES = {
 """Bytes in memory of the dtypes that kernels know."""
 
 HALF = ("float16", "bfloat16")
+CONDITION = "cudaGraphSetConditional"
 SPACES = {"fetch": "global.nc", "load": "global", "store": "global", "shared_load": "shared", "shared_store": "shared"}
 COUNTS = (1, 2, 4, 8, 16)
 
@@ -252,6 +254,10 @@ def _fixed() -> Iterator[Intrinsic]:
         "again: ld.acquire.gpu.global.u64 n, [$0]; setp.lt.u64 p, n, $1; @p bra again; fence.acq_rel.gpu; }"
     )
     yield Intrinsic("arrive_and_wait", text, (), ("int64", "int64"), effects=True)
+    text = (  # a function of the device's runtime library, which the linker adds
+        f"{{ .param .b64 h; .param .b32 v; st.param.b64 [h], $0; st.param.b32 [v], $1; call.uni {CONDITION}, (h, v); }}"
+    )
+    yield Intrinsic("set_condition", text, (), ("int64", "uint32"), effects=True)
     text = "{ .reg .pred p; setp.ne.u32 p, $1, 0; vote.sync.ballot.b32 $0, p, -1; }"
     yield Intrinsic("ballot", text, ("uint32",), ("bool",), effects=True, convergent=True)
     text = "{ .reg .b32 t; brev.b32 t, $1; clz.b32 t, t; cvt.u64.u32 $0, t; }"

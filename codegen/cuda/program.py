@@ -2,8 +2,9 @@
 
 One step is captured once as a CUDA graph and replayed for every step. Nothing in it depends on the host: the counters,
 learning rate, random state and loss scale of a train step are state like the weights, device memory that the step
-itself updates. Loops with a fixed number of trips are unrolled into the graph; plans with `while` or `cond`, whose way
-the host must choose, are queued kernel by kernel.
+itself updates. Loops with a fixed number of trips are unrolled into the graph, unless they are one kernel
+(`resident.py`); `while` and `cond` are conditional nodes of the graph. With drivers that know no such nodes the host
+reads the condition and queues kernels.
 
 Inputs that are neither state nor leased (batches of a stream) go through two page-locked buffers and two places on the
 device in turn, so that the next batch travels while the last one is worked on.
@@ -21,6 +22,7 @@ import numpy as np
 
 from graphkeras.codegen.base_program import BaseProgram, Status, Timing
 from graphkeras.codegen.cuda import device as devices
+from graphkeras.codegen.cuda.conditions import flag_kernel, index_kernel
 from graphkeras.codegen.kernel import (
     Buffer,
     Call,
@@ -70,7 +72,11 @@ class CudaProgram(BaseProgram):
         self._turn = 0
         self._events: list[Any] = []
         self._status = status if status is not None and any(status in k.writes for k in self.kernels) else None
-        self._captured = _launches(self.instructions) <= MOST_NODES
+        chooses = _chooses(self.instructions)
+        self._captured = _launches(self.instructions) <= MOST_NODES and (
+            not chooses or self.device.driver.has_choices()
+        )
+        self._choosers = _choosers(self.instructions) if chooses and self._captured else {}
         _refuse_moving_tables(self.instructions)
         self._place_constants(status)
         weakref.finalize(self, _release, self.device, self._constants, self._slots, self._graphs)
@@ -204,7 +210,7 @@ class CudaProgram(BaseProgram):
     def _prepare(self, places: dict[Buffer, int]) -> tuple[Any, int, int]:
         """(graph or None, address and size of the argument tables) for these addresses."""
         driver, device = self.device.driver, self.device
-        for kernel in self.kernels:
+        for kernel in (*self.kernels, *self._choosers.values()):
             if kernel.extent > 0 and kernel.source not in self._functions:
                 self._functions[kernel.source] = driver.function(kernel)
         raw = b"".join(self._table(k, places) for k in self._table_kernels())
@@ -257,9 +263,16 @@ class CudaProgram(BaseProgram):
                 raise TypeError(f"kernel {kernel.name}: argument {arg!r} is no Ptr, Int, Float or TensorMap")
         return words
 
-    def _queue(self, instructions: Sequence[Instruction], places: dict[Buffer, int], tables: dict[Kernel, int]) -> None:
-        """Launch everything in order; inside a capture this writes the graph."""
-        driver, stream = self.device.driver, self.device.stream
+    def _queue(
+        self,
+        instructions: Sequence[Instruction],
+        places: dict[Buffer, int],
+        tables: dict[Kernel, int],
+        stream: Any = None,
+    ) -> None:
+        """Launch everything in order; inside a capture this writes the graph. stream: of a body in the graph."""
+        driver = self.device.driver
+        stream = self.device.stream if stream is None else stream
         for instruction in instructions:
             if isinstance(instruction, Call):
                 kernel = instruction.kernel
@@ -271,7 +284,9 @@ class CudaProgram(BaseProgram):
                 source = places[instruction.source.buffer] + instruction.source.offset
                 driver.copy(target, source, instruction.nbytes, stream)
             elif isinstance(instruction, Loop):
-                self._queue_loop(instruction, places, tables)
+                self._queue_loop(instruction, places, tables, stream)
+            elif isinstance(instruction, (While, Switch)) and self._captured:
+                self._queue_choice(instruction, places, tables, stream)
             elif isinstance(instruction, While):
                 self._queue(instruction.condition, places, tables)
                 while self._read(instruction.flag, places, np.uint8):
@@ -283,12 +298,36 @@ class CudaProgram(BaseProgram):
             else:
                 raise TypeError(f"{self.name}: a CUDA program cannot run {type(instruction).__name__}")
 
-    def _queue_loop(self, loop: Loop, places: dict[Buffer, int], tables: dict[Kernel, int]) -> None:
+    def _queue_choice(
+        self, instruction: While | Switch, places: dict[Buffer, int], tables: dict[Kernel, int], stream: Any
+    ) -> None:
+        """A loop or a branch as a node of the graph that is being captured."""
+        driver, kernel = self.device.driver, self._choosers[instruction]
+        loops = isinstance(instruction, While)
+        if isinstance(instruction, While):
+            self._queue(instruction.condition, places, tables, stream)
+        condition = driver.condition(stream)
+
+        def choose(on: Any) -> None:
+            words = [condition, *self._words(kernel, places)[1:]]
+            driver.launch(self._functions[kernel.source], kernel, words, on)
+
+        choose(stream)
+        parts = [instruction.body] if isinstance(instruction, While) else instruction.branches
+        for body, part in zip(driver.choice(stream, condition, loops, len(parts)), parts, strict=True):
+            inside = driver.begin_body(body)
+            self._queue(part, places, tables, inside)
+            if isinstance(instruction, While):
+                self._queue(instruction.condition, places, tables, inside)
+                choose(inside)
+            driver.end_body(inside)
+
+    def _queue_loop(self, loop: Loop, places: dict[Buffer, int], tables: dict[Kernel, int], stream: Any) -> None:
         for trip in range(loop.trips):
             inside = dict(places)
             for step in loop.steps:
                 inside[step.window] = inside[step.base] + step.start + trip * step.stride
-            self._queue(loop.body, inside, tables)
+            self._queue(loop.body, inside, tables, stream)
 
     def _read(self, pointer: Ptr, places: Mapping[Buffer, int], dtype: Any) -> Any:
         """A number that decides where to go on: the host waits for it."""
@@ -347,13 +386,30 @@ class CudaProgram(BaseProgram):
 
 
 def _launches(instructions: Sequence[Instruction]) -> int:
-    """Nodes of the captured graph; more than any limit where the host decides the way."""
+    """Nodes of the captured graph."""
     count = 0
     for instruction in instructions:
-        if isinstance(instruction, (While, Switch)):
-            return MOST_NODES + 1
-        count += instruction.trips * _launches(instruction.body) if isinstance(instruction, Loop) else 1
+        inner = sum(_launches(body) for body in bodies(instruction))
+        count += instruction.trips * inner if isinstance(instruction, Loop) else 1 + inner
     return count
+
+
+def _chooses(instructions: Sequence[Instruction]) -> bool:
+    """Whether there is a `while` or `cond` among them, or in their bodies."""
+    return any(isinstance(i, (While, Switch)) or any(map(_chooses, bodies(i))) for i in instructions)
+
+
+def _choosers(instructions: Sequence[Instruction]) -> dict[Instruction, Kernel]:
+    """The kernels that say which way loops and branches go."""
+    found: dict[Instruction, Kernel] = {}
+    for instruction in instructions:
+        if isinstance(instruction, While):
+            found[instruction] = flag_kernel(instruction.flag)
+        elif isinstance(instruction, Switch):
+            found[instruction] = index_kernel(instruction.index, len(instruction.branches))
+        for body in bodies(instruction):
+            found.update(_choosers(body))
+    return found
 
 
 def _refuse_moving_tables(instructions: Sequence[Instruction], windows: frozenset[Buffer] = frozenset()) -> None:

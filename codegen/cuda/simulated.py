@@ -78,6 +78,7 @@ class SimulatedDriver:
         self._total, self._used = nbytes, 0
         self._check = check
         self._capturing = False
+        self._conditions = 0
         self.launches = 0  # kernels run so far
         self.replays = 0
 
@@ -125,7 +126,7 @@ class SimulatedDriver:
 
     def launch(self, function: str, kernel: Kernel, words: Sequence[Any], stream: Stream) -> None:
         assert kernel.launch is not None
-        launch, blocks, args = kernel.launch, kernel.extent, list(words)
+        launch, blocks, args = kernel.launch, simulator.blocks_of(kernel), list(words)
 
         def task() -> None:
             self.launches += 1
@@ -150,6 +151,42 @@ class SimulatedDriver:
         if tasks is None:
             raise DriverError("the stream is not being captured")
         return tasks
+
+    def has_choices(self) -> bool:
+        return True
+
+    def condition(self, stream: Stream) -> int:
+        if stream.recording is None:
+            raise DriverError("a condition outside of a capture")
+        self._conditions += 1
+        return self._conditions
+
+    def choice(self, stream: Stream, condition: int, loops: bool, count: int) -> list[list[Task]]:
+        bodies: list[list[Task]] = [[] for _ in range(count)]
+        values = self._memory.conditions
+
+        def task() -> None:
+            if condition not in values:
+                raise DriverError("no kernel has set the condition of a node")
+            if loops:
+                while values[condition]:
+                    for inner in bodies[0]:
+                        inner()
+            elif values[condition] < count:
+                for inner in bodies[values[condition]]:
+                    inner()
+            del values[condition]
+
+        stream.put(task)
+        return bodies
+
+    def begin_body(self, body: list[Task]) -> Stream:
+        stream = Stream()
+        stream.recording = body
+        return stream
+
+    def end_body(self, stream: Stream) -> None:
+        stream.recording = None
 
     def replay(self, graph: list[Task], stream: Stream) -> None:
         self.replays += 1

@@ -110,6 +110,7 @@ class Memory:
         self.oldest = 0  # first thread number of this launch
         self.shadow = Shadow(0)
         self.checked = True
+        self.conditions: dict[int, int] = {}  # of conditional nodes of graphs, by handle
         self.maps: dict[int, tuple[TensorMap, int]] = {}  # descriptions for the copy engine, with addresses
 
     # -- allocation --------------------------------------------------------------------------------

@@ -147,6 +147,10 @@ def _scalars() -> dict[str, Any]:
 
 # -- threads ----------------------------------------------------------------------------------------------
 def _threads(m: Machine) -> dict[str, Any]:
+    def set_condition(handle: Any, value: Any) -> None:
+        for lane in np.flatnonzero(m.mask):
+            m.memory.conditions[int(m.vec(handle)[lane])] = int(m.vec(value)[lane])
+
     def sync_warp() -> None:
         m.together("sync_warp", 32)
         m.warp_clock[m.mask] += 1
@@ -176,6 +180,7 @@ def _threads(m: Machine) -> dict[str, Any]:
         "grid_size": lambda: np.uint32(m.grid),
         "sync_threads": m.sync,
         "sync_part": m.sync_part,
+        "set_condition": set_condition,
         "arrive_and_wait": m.arrive,
         "sync_warp": sync_warp,
         "shuffle_xor": exchange(lambda lane, by: lane ^ by),
