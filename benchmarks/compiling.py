@@ -1,6 +1,7 @@
 """`python -m benchmarks compile`: seconds from process start to the end of the first training step, by stage.
 
-Cold: an empty folder of kernels. Warm: a second process finds them all on disk. See compile_worker.py for the stages.
+Cold: an empty folder of kernels and programs. Warm: a second process finds them all on disk, and most stages are not
+there. See compile_worker.py for the stages.
 The loops (lengths_lstm ...) train on 20 lengths or batch sizes one after the other, with an empty folder: `first` has
 the compile; after it a new shape is traced and planned, and kernels should not be compiled again. See shape_worker.py.
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.contestants import OURS, Contestant
+from benchmarks.contestants import OURS, Contestant, write_bytecode
 from benchmarks.models import Effort
 from benchmarks.records import Record, median, notes, record, si, table
 from benchmarks.runner import Runner, WorkerFailed
@@ -123,6 +124,7 @@ def text(records: Sequence[Record]) -> str:
 
 
 def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
+    write_bytecode()
     for name in names or NAMES:
         found = measure_loop(name) if name in LOOPS else measure(name, effort)
         print(text(found), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(os.environ.get("GRAPHKERAS_PEERS", ROOT / ".peers"))
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
 OURS = "graphkeras"
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,15 @@ class Contestant:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GRAPHKERAS_THREADS", "BENCH_THREADS")
         limits = dict.fromkeys((*names, "NPROC", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
         limits |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-        dropped = ("GRAPHKERAS_DEBUG", "GRAPHKERAS_DUMP", "GRAPHKERAS_CHECK", "GRAPHKERAS_TARGET")
+        dropped = ("GRAPHKERAS_DEBUG", "GRAPHKERAS_DUMP", "GRAPHKERAS_CHECK", "GRAPHKERAS_TARGET", NO_BYTECODE)
         inherited = {k: v for k, v in os.environ.items() if k not in dropped}
         return {**inherited, **limits, **dict(self.environment), **more}
+
+
+def write_bytecode() -> None:
+    """Our modules get the bytecode that pip gave the peers' when it installed them: starting compiles no Python."""
+    for package in (OURS, "ir", "codegen"):
+        compileall.compile_dir(ROOT / package, quiet=1)
 
 
 def contestants(only: Sequence[str] = ()) -> list[Contestant]:
