@@ -11,8 +11,9 @@ from llvmlite import ir
 
 from graphkeras.codegen.cpu.dialect import intrinsic, signature, types
 
-__all__ = ["call_kernel", "copy_bytes", "fetch_add", "load_acquire", "load_i32", "load_i64", "load_u8", "nanoseconds",
-           "pause", "store_i64", "store_release", "yield_core"]  # fmt: skip
+__all__ = ["call_kernel", "copy_bytes", "fetch_add", "flush_subnormals", "load_acquire", "load_i32", "load_i64",
+           "load_u8", "nanoseconds", "pause", "restore_float_mode", "store_i64", "store_release",
+           "yield_core"]  # fmt: skip
 
 I8, I32, I64 = (ir.IntType(n) for n in (8, 32, 64))
 WORD = types.int64
@@ -125,6 +126,59 @@ def yield_core(typingctx):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return signature(types.none), codegen
+
+
+X86_FLUSH = 0x8040  # MXCSR: results (bit 15) and operands (bit 6) below the normal range count as zero
+ARM_FLUSH = 1 << 24  # FPCR.FZ: both
+
+
+def _mxcsr(builder: Any, word: Any, store: bool) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer()])
+    name = "llvm.x86.sse.stmxcsr" if store else "llvm.x86.sse.ldmxcsr"
+    builder.call(_external(builder, name, kind), [builder.bitcast(word, I8.as_pointer())])
+
+
+def _set_fpcr(builder: Any, mode: Any) -> None:
+    builder.call(_external(builder, "llvm.aarch64.set.fpcr", ir.FunctionType(ir.VoidType(), [I64])), [mode])
+
+
+@intrinsic
+def flush_subnormals(typingctx):  # type: ignore[no-untyped-def]
+    """From now on this thread takes numbers below the normal range for zero; returns the mode that it had before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        machine = builder.module.triple.split("-")[0]
+        if machine in ("x86_64", "amd64"):
+            word = builder.alloca(I32)
+            _mxcsr(builder, word, store=True)
+            before = builder.load(word)
+            builder.store(builder.or_(before, I32(X86_FLUSH)), word)
+            _mxcsr(builder, word, store=False)
+            return builder.zext(before, I64)
+        if machine in ("aarch64", "arm64"):
+            before = builder.call(_external(builder, "llvm.aarch64.get.fpcr", ir.FunctionType(I64, [])), [])
+            _set_fpcr(builder, builder.or_(before, I64(ARM_FLUSH)))
+            return before
+        return I64(0)
+
+    return signature(WORD), codegen
+
+
+@intrinsic
+def restore_float_mode(typingctx, mode):  # type: ignore[no-untyped-def]
+    """Undo flush_subnormals."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        machine = builder.module.triple.split("-")[0]
+        if machine in ("x86_64", "amd64"):
+            word = builder.alloca(I32)
+            builder.store(builder.trunc(args[0], I32), word)
+            _mxcsr(builder, word, store=False)
+        elif machine in ("aarch64", "arm64"):
+            _set_fpcr(builder, args[0])
+        return context.get_dummy_value()
+
+    return signature(types.none, WORD), codegen
 
 
 @intrinsic

@@ -7,6 +7,9 @@ Every thread runs this function over the same code, with its own table of argume
 Serial work belongs to thread 0. Barriers are instructions, placed by `codegen/schedule.py` where one thread may need
 what another has done. All jumps that depend on data are taken by all threads alike: the barrier before the read makes
 the value final, the one after keeps it from being overwritten while somebody has still to read it.
+
+Numbers below the normal range count as zero while a plan runs, as under XLA and TensorFlow: moments of weights whose
+gradients have vanished decay into that range, where arithmetic is many times slower.
 """
 
 # ruff: noqa: F403, F405
@@ -25,6 +28,7 @@ def kernel(head, thread, threads):
     steps = int_arg(head, H_STEPS)
     profile = int_arg(head, H_PROFILE)
     clock = int_arg(head, H_CLOCK)
+    mode = flush_subnormals()
     step = 0
     pc = 0
     started = 0
@@ -101,6 +105,7 @@ def kernel(head, thread, threads):
             if op == END:  # after a BARRIER: all threads decide by the status that they saw between the two
                 step += 1
                 if step >= steps or failed != 0:
+                    restore_float_mode(mode)
                     return
                 pc = 0
             else:

@@ -9,6 +9,8 @@ import re
 import numpy as np
 import pytest
 
+from graphkeras.codegen.base_program import KernelError
+from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.cpu import cache, compiler
 from graphkeras.codegen.kernel import (
     Buffer,
@@ -25,8 +27,9 @@ from graphkeras.codegen.kernel import (
     Where,
     While,
 )
-from graphkeras.codegen.base_program import KernelError
 from graphkeras.codegen.program import Program
+from graphkeras.ir.graph import Builder, Graph
+from graphkeras.ir.types import TensorType
 
 HEAD = "from graphkeras.codegen.cpu.support import *\n\n\n"
 
@@ -254,6 +257,21 @@ def test_same_bits_for_any_number_of_threads() -> None:
         np.testing.assert_allclose(sums, x.sum(1), rtol=1e-4, atol=1e-4)
         results.append(out.tobytes())
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numbers_below_the_normal_range_are_zero_in_a_run_and_only_there(threads: int) -> None:
+    b = Builder()
+    x = b.input(TensorType((200_000,), "float32"), "x")
+    program = compile_graph(Graph([x], [b.mul(x, b.const(np.float32(0.5)))]))
+    smallest = np.finfo(np.float32).tiny
+    data = np.resize(np.array([smallest, smallest * 2, -smallest, 1e-42], "float32"), 200_000)
+    y = np.empty_like(data)
+    program.bind([data], [y])
+    program.run(3, threads=threads)
+    np.testing.assert_array_equal(y[:4], np.array([0, smallest, 0, 0], "float32"))
+    assert (y == np.resize(y[:4], y.size)).all()  # of all threads alike
+    assert np.float32(smallest) * np.float32(0.5) > 0  # NumPy goes on as before
 
 
 def test_dependent_parallel_kernels_see_each_others_work() -> None:

@@ -20,8 +20,8 @@ from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.cpu import compiler, runner, target, vectors
 from graphkeras.codegen.cpu.fingerprint import fingerprint
 from graphkeras.codegen.kernel import Kernel
-from graphkeras.codegen.program import all_calls
 from graphkeras.codegen.report import with_parts
+from graphkeras.codegen.schedule import all_calls
 from graphkeras.codegen.target import CPU
 
 NEON_CPU = "neoverse-n1"
@@ -147,6 +147,12 @@ def test_the_plan_loop_compiles_for_aarch64_and_waits_with_its_hint() -> None:
     with flags.CPU(NEON_CPU):
         code = compiler.assembly(runner.plan_loop_source())
     assert re.search(r"^\s+yield$", code, re.M) and re.search(r"\bldap?r\b", code)
+
+
+def test_the_plan_loop_flushes_subnormals_and_restores_the_mode_on_every_target() -> None:
+    with flags.CPU(NEON_CPU):
+        arm = compiler.assembly(runner.plan_loop_source())
+    assert len(re.findall(r"\bmsr\s+fpcr", arm, re.I)) >= 2 and re.search(r"\bmrs\s+x\d+, fpcr", arm, re.I)
 
 
 def test_names_of_processors_choose_architecture_vectors_and_cache_entries() -> None:
