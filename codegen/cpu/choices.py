@@ -47,7 +47,8 @@ def pick(ctx: Lowering, kind: str, spec: str, candidates: Sequence[Candidate], e
         found = _measured(ctx, kind, spec, ranked, emit) if flags.TUNE.value != "off" else None
         if found is not None:
             chosen, how = found, "measured"
-        ctx.decisions.append(f"{kind} {chosen.name}, {how}, one of {len(ranked)}")
+        others = [d for d in ctx.decisions if not d.startswith(f"{kind} ")]  # an op may be several launches
+        ctx.decisions = [*others, f"{kind} {chosen.name}, {how}, one of {len(ranked)}"]
     return chosen
 
 

@@ -17,9 +17,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-from graphkeras.codegen.cpu import conv_narrow, conv_weights, conv_wide, depthwise, winograd
+from graphkeras.codegen.cpu import conv_forms, conv_narrow, conv_weights, conv_wide, depthwise, winograd
+from graphkeras.codegen.cpu.choices import Candidate, pick
 from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
 from graphkeras.codegen.cpu.product import widened
+from graphkeras.codegen.cpu.vectors import vector_width
 from graphkeras.codegen.cpu.window import Axis, Window
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import View
@@ -55,23 +57,40 @@ def launch_window(
     ctx: Lowering, group: Group, window: Window, x: View, w: View, taps: Sequence[Sequence[int]] | None = None
 ) -> None:
     """The window in the form that is fastest for it. taps: of w, which is to be turned; default: w as it is."""
-    if conv_narrow.suits(window):
+
+    def launch(c: Candidate) -> None:
+        _launch(ctx, group, window, x, w, taps, c.value)
+
+    launch(pick(ctx, "convolution", conv_forms.spec_of(window), conv_forms.forms_of(window), launch))
+
+
+def _launch(
+    ctx: Lowering,
+    group: Group,
+    window: Window,
+    x: View,
+    w: View,
+    taps: Sequence[Sequence[int]] | None,
+    form: conv_forms.Form,
+) -> None:
+    if form.name == "narrow":
         w = conv_weights.along_depth(ctx, group, w, taps, conv_narrow.columns_of_tile(window))
         ctx.launch(conv_narrow.NarrowPrinter(ctx, group, window, x, w).kernel())
         return
-    panel = None if winograd.suits(window) or not conv_wide.suits(window) else conv_wide.panel_of(window)
+    tile = form.tile
+    panel = tile.nv * vector_width(window.dtype) if tile is not None and form.name == "panels" else None
     if taps is not None:
         w = conv_weights.turned(ctx, group, w, taps, window.groups, panel)
     elif panel:
         w = conv_weights.panelled(ctx, group, w, panel)
-    if panel:
-        ctx.launch(conv_wide.WidePrinter(ctx, group, window, x, w).kernel())
-    elif winograd.suits(window):
+    if form.name == "winograd":
         winograd.launch_winograd(ctx, group, window, x, w)
-    elif depthwise.suits(window):
+    elif form.name == "squares":
         depthwise.launch_depthwise(ctx, group, window, x, w)
     else:
-        ctx.launch(WindowPrinter(ctx, group, window, x, w).kernel())
+        assert tile is not None
+        printer = conv_wide.WidePrinter if panel else WindowPrinter
+        ctx.launch(printer(ctx, group, window, x, w, tile).kernel())
 
 
 @lowers("conv_input_grad")

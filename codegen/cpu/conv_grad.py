@@ -14,12 +14,14 @@ import math
 
 import numpy as np
 
-from graphkeras.codegen.cpu import conv_wide_grad, depthwise, winograd, winograd_grad
+from graphkeras.codegen.cpu import conv_forms, conv_wide_grad, depthwise, winograd_grad
+from graphkeras.codegen.cpu.choices import Candidate, pick
 from graphkeras.codegen.cpu.conv import operands
 from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
+from graphkeras.codegen.cpu.cost_model import Tile
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import sum_runs
-from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.cpu.window import Axis, Window
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -43,18 +45,28 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
         )
     )
     window = Window(x.dtype, x.shape[0], axes, at["groups"], shape[-2], shape[-1] // at["groups"])
-    if winograd.suits(window) and node.dtype == window.dtype:
+
+    def launch(c: Candidate) -> None:
+        _launch(ctx, group, window, x, dy, c.value)
+
+    forms = conv_forms.forms_of_gradient(window, _usual_tile(window), node.dtype)
+    launch(pick(ctx, "kernel gradient", conv_forms.spec_of(window), forms, launch))
+
+
+def _launch(ctx: Lowering, group: Group, window: Window, x: View, dy: View, form: conv_forms.Form) -> None:
+    if form.name == "winograd":
         winograd_grad.launch_winograd_grad(ctx, group, window, x, dy)
         return
-    if depthwise.suits(window, gradient=True):
+    if form.name == "squares":
         depthwise.launch_depthwise_grad(ctx, group, window, x, dy)
         return
-    if conv_wide_grad.suits(window):
+    if form.name == "blocks":
         conv_wide_grad.launch_wide_grad(ctx, group, window, x, dy)
         return
-    printer = KernelGradPrinter(ctx, group, window, x, dy)
-    output = ctx.output(node)
-    partial = ctx.new((printer.runs, math.prod(shape)), x.dtype, "partial sums")
+    assert form.tile is not None
+    printer = KernelGradPrinter(ctx, group, window, x, dy, form.tile)
+    output = ctx.output(group.anchor)
+    partial = ctx.new((printer.runs, math.prod(group.anchor.shape)), x.dtype, "partial sums")
     summed = sum_runs(group, partial, output)
     if printer.runs == 1 and output.dtype == x.dtype:
         kernel = printer.gradient_kernel(output)
@@ -68,17 +80,12 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
 class KernelGradPrinter(WindowPrinter):
     """Shares the copying of pieces of x with the forward kernel."""
 
-    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, dy: View) -> None:
+    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, dy: View, tile: Tile) -> None:
         self.ctx, self.group, self.c, self.x, self.dy = ctx, group, window, x, dy
         self.columns = window.groups if window.depthwise else window.cout
-        taps = math.prod(a.taps for a in window.axes)
-        self.all_rows = taps if window.depthwise else taps * window.cin
-        width = vector_width(window.dtype)
-        self.mr = _rows_of_tile(self.all_rows)
-        most = max(1, (24 if vectors().registers == 32 else 12) // self.mr)
-        _, nv = register_tile(1 << 20, -(-self.columns // width))
-        self.nv = min(nv, most)
-        self.panel = width * self.nv
+        self.all_rows = _rows(window)
+        self.mr, self.nv = tile.mr, tile.nv
+        self.panel = vector_width(window.dtype) * self.nv
         self.masked = self.columns % self.panel != 0
         self.padded = not all(a.inside for a in window.axes)
         self.text = Writer()
@@ -212,6 +219,18 @@ class KernelGradPrinter(WindowPrinter):
             w.line(f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, from_row + i),")
             w.line(f"     shift(dy, dy_unit + {column}), x_rows, shift(place, {column}), shift(w_rows, from_row + i),")
             w.line(f"     tile_rows - i, columns - j0, unit - first_unit, ({', '.join(words)}))")
+
+
+def _rows(c: Window) -> int:
+    """Of the gradient: taps, times channels in."""
+    taps = math.prod(a.taps for a in c.axes)
+    return taps if c.depthwise else taps * c.cin
+
+
+def _usual_tile(c: Window) -> Tile:
+    mr = _rows_of_tile(_rows(c))
+    most = max(1, (24 if vectors().registers == 32 else 12) // mr)
+    return Tile(mr, min(conv_forms.usual_tile(c).nv, most))
 
 
 def _rows_of_tile(rows: int) -> int:

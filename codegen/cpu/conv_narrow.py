@@ -23,14 +23,16 @@ SUM = 6  # products that the sum across a vector costs
 MOST = 12  # channels out
 
 
-def suits(c: Window) -> bool:
-    """Whether sums along the depth take fewer instructions. Nothing here may depend on the batch."""
-    if c.groups > 1 or c.cout > MOST or not vectors().masks or not c.depth:
-        return False
-    width = vector_width(c.dtype)
+def can(c: Window) -> bool:
+    """Whether sums may run along the depth. Nothing here may depend on the batch."""
+    return c.groups == 1 and c.cout <= MOST and vectors().masks and c.depth > 0
+
+
+def products(c: Window) -> int:
+    """Vectors multiplied for one pixel, and what the sums across them cost."""
     run = c.cin * c.axes[-1].taps if c.axes[-1].dilation == 1 else c.cin
-    along = c.depth // run * -(-run // width)
-    return c.cout * (along + SUM) < c.depth * -(-c.cout // width)
+    along = c.depth // run * -(-run // vector_width(c.dtype))
+    return c.cout * (along + SUM)
 
 
 def columns_of_tile(c: Window) -> int:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphkeras.codegen.cpu.cost_model import Tile
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
 from graphkeras.codegen.cpu.product import merged
-from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
+from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.cpu.window import Window
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -22,20 +23,20 @@ BLOCK = 32  # rows of tiles between two runs of the epilogue
 class WindowPrinter:
     """Prints one launch of a windowed product."""
 
-    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, w: View) -> None:
+    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, w: View, tile: Tile) -> None:
         self.ctx, self.group, self.c, self.x, self.w = ctx, group, window, x, w
         node = group.anchor
         self.body = group.epilogue
         self.direct = ctx.output(node) if group.nodes == [node] and node.dtype == window.dtype else None
         self.columns = window.groups if window.depthwise else window.cout  # of one pass over the panels
         width = vector_width(window.dtype)
-        self.mr, self.nv = register_tile(1 << 20, -(-self.columns // width))
+        self.mr, self.nv = tile.mr, tile.nv
         self.panel = width * self.nv
         self.masked = self.columns % self.panel != 0
         self.padded = not all(a.inside for a in window.axes)
         self.rows, self.images = self._band()
         self.bands = -(-window.axes[0].count // self.rows)
-        self.block = BLOCK
+        self.block = max(1, BLOCK // self.mr) * self.mr
         self.text = Writer()
 
     # -- cutting ----------------------------------------------------------------------------------------

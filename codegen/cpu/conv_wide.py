@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
+from graphkeras.codegen.cpu.cost_model import Tile
 from graphkeras.codegen.cpu.params import HEADER, Params, comment
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width
 from graphkeras.codegen.cpu.window import Window
@@ -26,32 +27,31 @@ BLOCK = 112  # rows that use a piece of a panel before the next one
 PIECE = 96 * 1024  # bytes of a piece
 
 
+def usual_tile(c: Window) -> Tile:
+    """Of pixels by vectors: one row fewer than usual where rows of pixels are multiples of that (7, 14, 28 ...)."""
+    mr, nv = register_tile(1 << 20, -(-c.cout // vector_width(c.dtype)))
+    line = math.prod(a.count for a in c.axes[1:])
+    return Tile(mr - 1 if mr > 4 and line % mr and line % (mr - 1) == 0 else mr, nv)
+
+
 def panel_of(c: Window) -> int:
-    """Columns of a panel of weights."""
-    width = vector_width(c.dtype)
-    return register_tile(1 << 20, -(-c.cout // width))[1] * width
+    """Columns of a panel of weights, with the usual tile."""
+    return usual_tile(c).nv * vector_width(c.dtype)
 
 
-def suits(c: Window) -> bool:
-    """Whether panels pay. Nothing here may depend on the batch."""
+def can(c: Window) -> bool:
+    """Whether panels may pay. Nothing here may depend on the batch."""
     size = 8 if c.dtype == "float64" else 4
     return c.groups == 1 and c.cin >= CHANNELS and c.cout * size >= ROW and c.depth * c.cout * size >= WEIGHTS
 
 
-def rows_of_tile(c: Window, usual: int) -> int:
-    """Rows of a tile: one fewer than usual where rows of pixels are multiples of that (7, 14, 28 ...)."""
-    line = math.prod(a.count for a in c.axes[1:])
-    return usual - 1 if usual > 4 and line % usual and line % (usual - 1) == 0 else usual
-
-
 class WidePrinter(WindowPrinter):
-    """Prints a window whose weights are panels: (panels, *taps, cin, panel_of(window))."""
+    """Prints a window whose weights are panels: (panels, *taps, cin, columns of the tile)."""
 
-    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, w: View) -> None:
-        super().__init__(ctx, group, window, x, w)
+    def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, w: View, tile: Tile) -> None:
+        super().__init__(ctx, group, window, x, w, tile)
         self.masked = False
         self.block = BLOCK
-        self.mr = rows_of_tile(window, self.mr)
 
     @property
     def tail(self) -> int:

@@ -26,8 +26,8 @@ ELEMENTS = 4096  # outputs of an item, about
 RUNS = 16
 
 
-def suits(c: Window, gradient: bool = False) -> bool:
-    """Whether squares compute the window, or its kernel's gradient, faster. Nothing here may depend on the batch."""
+def can(c: Window, gradient: bool = False) -> bool:
+    """Whether squares compute the window, or its kernel's gradient. Nothing here may depend on the batch."""
     if not c.depthwise or not vectors().masks or len(c.axes) > 2 or c.groups < vector_width(c.dtype) // 2:
         return False
     if any(a.step > 1 for a in c.axes):  # phases of a strided gradient write every second pixel: longer runs are faster
@@ -65,7 +65,7 @@ def _plan(c: Window, y_step: int) -> Plan:
 
 
 def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View) -> None:
-    """A depthwise window that `suits`, with weights (taps, 1, channels), and the group's epilogue."""
+    """A depthwise window that `can` be, with weights (taps, 1, channels), and the group's epilogue."""
     node, body = group.anchor, group.epilogue
     direct = ctx.output(node) if group.nodes == [node] and node.dtype == c.dtype else None
     width = vector_width(c.dtype)
@@ -112,7 +112,7 @@ def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View) -
 
 
 def launch_depthwise_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View) -> None:
-    """The kernel's gradient of a depthwise window that `suits`."""
+    """The kernel's gradient of a depthwise window that `can` be."""
     plan = _plan(c, c.groups)
     size = math.prod(plan.square.taps) * c.groups
     blocks = -(-c.images * plan.per_image // plan.block)

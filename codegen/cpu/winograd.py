@@ -27,8 +27,8 @@ LINE = 64  # bytes of a cache line
 BLOCK = 192 * 1024  # bytes of a block's points, inputs and products together
 
 
-def suits(c: Window) -> bool:
-    """Whether the window is one that Winograd's form computes faster. Nothing here may depend on the batch."""
+def can(c: Window) -> bool:
+    """Whether the window has Winograd's form. Nothing here may depend on the batch."""
     if (
         "winograd" in flags.PASSES.value
         or c.dtype != "float32"
@@ -39,11 +39,7 @@ def suits(c: Window) -> bool:
         return False
     if any((a.taps, a.stride, a.dilation, a.step) != (TAPS, 1, 1, 1) for a in c.axes):
         return False
-    computed = math.prod(-(-a.count // OUT) * OUT for a in c.axes)
-    if min(c.cin, c.cout) < 12 or c.pixels < 16 or c.pixels < 0.6 * computed:
-        return False
-    weights = 4 * POINTS * c.cin * c.cout
-    return c.pixels >= (36 if weights <= vectors().l2 else 128)
+    return min(c.cin, c.cout) >= 12 and c.pixels > 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def rows_of_product(nv: int) -> int:
 
 
 def launch_winograd(ctx: Lowering, group: Group, c: Window, x: View, w: View) -> None:
-    """A window that `suits`, with weights (3, 3, cin, cout), and the group's epilogue."""
+    """A window with weights (3, 3, cin, cout), and the group's epilogue."""
     cut = Cut.of(c)
     points = transformed_weights(ctx, group, c, cut, w)
     ctx.launch(_Forward(ctx, group, c, cut, x, points).kernel())

@@ -26,7 +26,7 @@ PARTIAL = 5 << 19  # bytes of all of them
 
 
 def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View) -> None:
-    """The kernel's gradient of a window that `winograd.suits`."""
+    """The kernel's gradient of a window that `winograd.can` do."""
     cut = Cut.of(c)
     mr = rows_of_product(cut.nv)
     cut = replace(cut, mr=mr, cin=-(-cut.cin // mr) * mr)
