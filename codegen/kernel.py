@@ -146,12 +146,14 @@ class Launch:
     shared: bytes of shared memory of a block. table: the arguments stand in an array in device memory, whose address is
         the only parameter (kernels in segments); else each argument is a parameter.
     cooperative: all blocks are resident at once and may wait for each other.
+    dealt: blocks deal the work items among them; no more are started than the device holds at once.
     """
 
     threads: int
     shared: int = 0
     table: bool = False
     cooperative: bool = False
+    dealt: bool = False
 
 
 @dataclass(eq=False)

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphkeras.codegen.cuda.hopper_macros import CHUNK, ROWS
 from graphkeras.codegen.cuda.language import SIZES, divisor
-from graphkeras.codegen.cuda.product import BUSY, Problem, ProductWriter
+from graphkeras.codegen.cuda.product import Problem, ProductWriter
 from graphkeras.codegen.cuda.product_copies import PIECE, ROW, Copies, Side
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -128,7 +128,8 @@ class HopperKernel(ProductWriter):
 
     def _persistent(self, name: str, traffic: float) -> Kernel:
         kernel = self._kernel(name, traffic)
-        kernel.extent = min(kernel.extent, BUSY)
+        assert kernel.launch is not None
+        kernel.launch = replace(kernel.launch, dealt=True)
         return kernel
 
     # -- arguments ---------------------------------------------------------------------------------

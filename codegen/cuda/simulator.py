@@ -30,8 +30,12 @@ from typing import Any
 import numpy as np
 
 from graphkeras.codegen.cuda.simulator_memory import Memory, Shadow, SharedMemory
+from graphkeras.codegen.kernel import Kernel
 
 FILE = "<simulated kernel>"
+RESIDENT = 132
+"""Blocks that a simulated device holds at once, of kernels that deal their work among them."""
+
 LANES = 1 << 16
 """Threads that run at a time; more blocks follow in turns."""
 
@@ -354,6 +358,12 @@ def _code(source: str) -> CodeType:
         tree = _Rewriter().visit(ast.parse(source))
         _compiled[source] = compile(ast.fix_missing_locations(tree), FILE, "exec")
     return _compiled[source]
+
+
+def blocks_of(kernel: Kernel) -> int:
+    """With how many blocks a kernel is started."""
+    dealt = kernel.launch is not None and kernel.launch.dealt
+    return min(kernel.extent, RESIDENT) if dealt else kernel.extent
 
 
 def run(

@@ -62,9 +62,8 @@ class Device:
         if kernel.launch.table:
             raw = [np.float64(a).tobytes() if isinstance(a, float) else np.int64(a).tobytes() for a in args]
             args = [self.memory.upload(np.frombuffer(b"".join(raw), np.uint8))]
-        report = simulator.run(
-            kernel.source, args, blocks=kernel.extent, shared=kernel.launch.shared, memory=self.memory
-        )
+        blocks = simulator.blocks_of(kernel)
+        report = simulator.run(kernel.source, args, blocks=blocks, shared=kernel.launch.shared, memory=self.memory)
         report.raise_if_wrong()
         self.reports.append(report)
         return report

@@ -185,6 +185,9 @@ class Bindings:
 
         return self._queue(task)
 
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(self, f: str, threads: int, shared: int) -> Any:
+        return Result.CUDA_SUCCESS, 1
+
     def cuTensorMapEncodeTiled(
         self, dtype: str, rank: int, address: int, extents: Any, steps: Any, box: Any, strides: Any, *how: str
     ) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,8 +17,9 @@ from graphkeras.codegen.cuda import compiler, product_choice, product_launch, si
 from graphkeras.codegen.cuda.product_hopper import SHARED, TILES, HopperTile
 from graphkeras.codegen.cuda.target import CUDA, HOPPER, target_for
 from graphkeras.codegen.kernel import Kernel, TensorMap
-from graphkeras.ir.graph import Graph
-from graphkeras.ir.types import numpy_dtype
+from graphkeras.ir.graph import Builder, Graph
+from graphkeras.ir.passes.pipeline import optimise
+from graphkeras.ir.types import TensorType, numpy_dtype
 from tests.codegen.cuda_harness import Device, kernels, simulate
 from tests.codegen.test_cuda_product import EPS, product
 
@@ -95,12 +98,10 @@ def test_a_batch_parts_and_many_tiles_of_a_block(always: pytest.MonkeyPatch) -> 
     check(product(72, 72, 72, "float16", "a", batch=3), "a", "float16")
     assert names(product(72, 72, 1024, "bfloat16")) == ["partial_hopper_product", "sum_parts"]
     check(product(72, 72, 1024, "bfloat16"), "", "bfloat16")
-    from graphkeras.codegen.cuda import product_hopper
-
-    always.setattr(product_hopper, "BUSY", 2)  # multiprocessors
+    always.setattr(simulator, "RESIDENT", 2)
     for m in (64 * 11, 64 * 3):  # two bands of rows; less than one
         (kernel,) = kernels(product(m, 136, 72, "bfloat16"), target=TARGET)
-        assert kernel.extent == 2
+        assert kernel.extent > simulator.blocks_of(kernel) == 2
         check(product(m, 136, 72, "bfloat16"), "", "bfloat16")
 
 
@@ -198,3 +199,42 @@ def test_instructions_and_registers(
         assert any(i.startswith("USETMAXREG") for i in found) == (tile.groups == 2)
         waits = sum(i.startswith("WARPGROUP.DEPBAR") for i in found)  # serialised, each wgmma would wait for itself
         assert waits <= 1 + sum(i.startswith("HGMMA") for i in found) // 4
+
+
+def with_a_long_epilogue(m: int, n: int, k: int, dtype: str) -> Graph:
+    """z = x w + c; gelu(z) + r; tanh(z): three results."""
+    b = Builder()
+    x, w = b.input(TensorType((m, k), dtype), "x"), b.input(TensorType((k, n), dtype), "w")
+    c, r = b.input(TensorType((n,), dtype), "c"), b.input(TensorType((m, n), dtype), "r")
+    y = b.dot_general(x, w, contract=((1,), (0,)), batch=((), ()))
+    z = b.add(y, b.broadcast_to(b.reshape(c, shape=(1, n)), shape=(m, n)))
+    return optimise(Graph([x, w, c, r], [z, b.add(b.gelu(z, approximate=False), r), b.tanh(z)]))
+
+
+def test_a_long_epilogue(always: pytest.MonkeyPatch) -> None:
+    always.setattr(product_choice, "TILES", (NARROW,))
+    graph = with_a_long_epilogue(72, 136, 72, "bfloat16")
+    assert names(graph) == ["hopper_product"]
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n.shape).astype(numpy_dtype(n.dtype)) for n in graph.inputs]
+    wide = [a.astype(np.float32) for a in arrays]
+    z = wide[0] @ wide[1] + wide[2]
+    gelu = 0.5 * z * (1 + np.vectorize(math.erf)(z / math.sqrt(2)))
+    for got, want in zip(simulate(graph, arrays, target=TARGET), (z, gelu + wide[3], np.tanh(z)), strict=True):
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=2e-2, atol=8e-3 * np.abs(want).max())
+
+
+@pytest.mark.skipif(bool(_why_not()), reason=_why_not() or "-")
+@pytest.mark.skipif(not os.environ.get("GRAPHKERAS_LONG_TESTS"), reason="takes a minute; make test-long")
+def test_everything_stays_in_registers(always: pytest.MonkeyPatch) -> None:
+    for tile in TILES:
+        always.setattr(product_choice, "TILES", (tile,))
+        for dtype in EPS:
+            made = [product(4096, 4096, 1024, dtype, turned) for turned in ("", "ab")]
+            if tile is TILES[0]:
+                made.append(with_a_long_epilogue(4096, 4096, 1024, dtype))
+            for graph in made:
+                kernel = kernels(graph, target=TARGET)[-1]
+                (cubin,) = compiler.load([kernel.source], HOPPER)
+                assert kernel.name == "hopper_product" and cubin.spilled == 0 and cubin.local == 0, kernel.source
+                assert cubin.registers <= (168 if tile.groups == 2 else 255)
