@@ -1,21 +1,20 @@
 """`python -m benchmarks ablate`: what each stage of the compiler and each feature of the loop brings.
 
 Variants of graphkeras run side by side, alternating like contestants: with everything, and with one thing switched
-off each. `ratio` is seconds per step without it / with everything: above 1 it helps; `=` means that the training step
-becomes the same kernels without it. Differences within the noise (no *) mean nothing. `alone` leaves everything out but
-what cannot be left out. Every variant compiles its own kernels; that time is not in the figures.
+off each. The figure is seconds per step without it / with everything: above 1 it helps; `=` means that the training
+step becomes the same kernels without it. Differences within the noise (no *) mean nothing. Every variant compiles its
+own kernels; that time is not in the figures (with GRAPHKERAS_CACHE set, a second run finds them there).
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from benchmarks.contestants import OURS, THREADS, Contestant
 from benchmarks.models import Effort, epochs_for
 from benchmarks.records import ENOUGH, Record, by_case, median, notes, record, si, table
-from benchmarks.runner import Field, Runner
+from benchmarks.runner import Field, Runner, kernel_folder
 from benchmarks.workloads import chosen
 
 EVERYTHING = "no stage at all"
@@ -108,7 +107,7 @@ def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Itera
     if only and OURS not in only:
         raise SystemExit(f"ablate measures {OURS} alone; received --only {' '.join(only)}")
     records: list[Record] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with kernel_folder() as folder:
         for workload in chosen(names):
             found = measure(workload, effort, folder)
             print(text(found) + "\n", flush=True)

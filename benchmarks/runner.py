@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,17 @@ PAUSE = 0.15  # seconds between two contestants: thread pools of the one before 
 TIMEOUT = 900.0  # seconds after which a silent worker has failed
 BURIAL = 20.0  # seconds in which a process must be gone; one that hangs in a driver cannot be ended
 T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def kernel_folder() -> Iterator[str]:
+    """Where suites that do not time compiles keep kernels: in GRAPHKERAS_CACHE if it is set, else for the run only."""
+    given = os.environ.get("GRAPHKERAS_CACHE", "")
+    if given and given.lower() not in ("0", "off"):
+        yield given
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield folder
 
 
 class WorkerFailed(RuntimeError):

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from benchmarks.contestants import OURS, contestants
 from benchmarks.models import Effort, epochs_for
 from benchmarks.records import Record, best_peer, by_case, median, notes, ratio, record, si, table
-from benchmarks.runner import Field, Runner
+from benchmarks.runner import Field, Runner, kernel_folder
 
 SWEEPS: dict[str, tuple[str, tuple[int, ...]]] = {
     "batch": ("mlp:batch={},steps=20", (1, 4, 16, 64, 256, 1024)),
@@ -64,7 +63,7 @@ def text(records: Sequence[Record]) -> str:
 
 
 def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:
-    with tempfile.TemporaryDirectory() as folder:
+    with kernel_folder() as folder:
         for sweep in names or SWEEPS:
             sizes = SWEEPS[sweep][1]
             found: list[Record] = []
