@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphkeras.codegen import flags
-from graphkeras.codegen.control import Scan, is_plain, lower_body, split_off
 from graphkeras.codegen.cpu.loop_kernel import Share, loop_kernel
 from graphkeras.codegen.cpu.params import SERIAL
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.kernel import Buffer, Call, Instruction, Loop, Step, View, Where
 from graphkeras.codegen.lower import Lowering
+from graphkeras.codegen.scans import Scan, is_plain, lower_body, split_off
 from graphkeras.codegen.schedule import is_parallel
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu import target
+from graphkeras.codegen.cpu.cores import available_cores
 from graphkeras.codegen.cpu.fingerprint import fingerprint
 
 MAGIC = b"GKO1"
@@ -192,8 +193,6 @@ def _drain(todo: queue.SimpleQueue[str]) -> Iterable[str]:
 def _worker_count(missing: int) -> int:
     if missing < PARALLEL_FROM or not sys.executable:
         return 0
-    from graphkeras.codegen.cpu.runner import available_cores
-
     return max(0, min(available_cores() - 1, missing // 3, WORKERS))
 
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from graphkeras.codegen.control import is_plain
 from graphkeras.codegen.cuda.source import Source
 from graphkeras.codegen.kernel import (
     Arg,
@@ -35,6 +34,7 @@ from graphkeras.codegen.kernel import (
     View,
 )
 from graphkeras.codegen.lower import Lowering
+from graphkeras.codegen.scans import is_plain
 
 BLOCKS = 128  # that a device holds at a time; the driver launches fewer where it does not
 FEWEST_TRIPS = 4

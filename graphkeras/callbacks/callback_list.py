@@ -68,9 +68,7 @@ class CallbackList(Callback):
 
     def check_monitors(self) -> None:
         """Let callbacks that watch a value refuse an unknown name before the training, not after its first epoch."""
-        from graphkeras.trainers.trainer import Trainer
-
-        if getattr(type(self.model), "train_step", None) is not Trainer.train_step:
+        if self.model is None or self.model._has_own_train_step():
             return  # a step of one's own may report anything
         for callback in self.callbacks:
             if isinstance(callback, MonitorCallback) and callback.needs_direction:

@@ -47,14 +47,11 @@ class MonitorCallback(Callback):
         self.min_delta = -abs(self.min_delta) if mode == "min" else abs(self.min_delta)
 
     def _direction(self) -> str:
-        from graphkeras.trainers.compile_utils import CompileMetrics, MetricsList
-
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return "min"
         for entry in getattr(self.model, "metrics", ()):
-            inner = entry.metrics if isinstance(entry, (CompileMetrics, MetricsList)) else [entry]
-            for metric in inner:
+            for metric in entry._single_metrics():
                 if metric.name == name and getattr(metric, "_direction", None) is not None:
                     return "max" if metric._direction == "up" else "min"
         known = self._direction_by_output(name)

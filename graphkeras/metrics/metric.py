@@ -158,6 +158,10 @@ class Metric:
     def from_config(cls, config: dict[str, Any]) -> Metric:
         return cls(**config)
 
+    def _single_metrics(self) -> list[Metric]:
+        """The metrics that have a value and a direction of their own: this one, or those it holds."""
+        return [self]
+
     def _obj_type(self) -> str:
         return "Metric"
 

@@ -87,6 +87,9 @@ class MetricsList(Metric):
         self.metrics = list(metrics)
         self.output_name = output_name
 
+    def _single_metrics(self) -> list[Any]:
+        return list(self.metrics)
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         for metric in self.metrics:
             metric.update_state(y_true, y_pred, sample_weight=sample_weight)
@@ -182,6 +185,9 @@ class CompileMetrics(Metric):
 
     def _flat(self, y: Any) -> list[Any]:
         return [y[k] for k in self._keys] if isinstance(y, dict) and self._keys is not None else tree.flatten(y)
+
+    def _single_metrics(self) -> list[Any]:
+        return list(self.metrics)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         if not self.built:

@@ -152,6 +152,9 @@ class Trainer(StatelessSteps, Compilation, OnBatch, Explain):
                 self._compile_metrics.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
+    def _has_own_train_step(self) -> bool:
+        return type(self).train_step is not Trainer.train_step
+
     def train_step(self, data: Any, *more: Any) -> Any:
         """One step of training on a batch `data`; override it for a step of your own (it is compiled too).
 

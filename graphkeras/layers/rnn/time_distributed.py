@@ -83,9 +83,7 @@ class TimeDistributed(Wrapper):
 
 def treats_elements_alone(layer: Any) -> bool:
     """Whether the outputs for a batch are those for its elements, and a call changes no state that matters."""
-    from graphkeras.models import Sequential
-
-    if type(layer) is Sequential:
+    if type(layer).__module__ == "graphkeras.models.sequential":  # not a class that somebody derived from it
         return all(treats_elements_alone(inner) for inner in layer.layers)
     home, _, package = type(layer).__module__.partition(".layers.")
     return (
