@@ -67,7 +67,7 @@ def timings(program: Program) -> str:
 
 
 def kernel_rows(program: Program, seconds: Sequence[float], named: Named = same) -> list[tuple[Any, ...]]:
-    """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals, reason) of each kernel, in order.
+    """(layer, phase, kernel, seconds, flops, bytes, operations, layers, refusals, reason, choices) of each, in order.
 
     A kernel belongs to the layer of the node it is built around: its product or reduction, else its last node.
     refusals: which ops that read its results are not part of it, and why. named: what the reader calls the place that
@@ -82,8 +82,8 @@ def kernel_rows(program: Program, seconds: Sequence[float], named: Named = same)
         layers = tuple(dict.fromkeys(named(n.origin).layer for n in nodes))
         refused = (pair for n in nodes for pair in reasons.get(n, ()))
         refusals = tuple(dict.fromkeys(f"{n.op} of {named(n.origin).layer or 'step'}: {why}" for n, why in refused))
-        row = (kernel.name, time, kernel.flops, kernel.nbytes, max(1, len(nodes)), layers, refusals, kernel.reason)
-        rows.append((main.layer or "step", main.phase, *row))
+        row = (kernel.name, time, kernel.flops, kernel.nbytes, max(1, len(nodes)), layers, refusals)
+        rows.append((main.layer or "step", main.phase, *row, kernel.reason, kernel.choices))
     return rows
 
 
@@ -153,7 +153,7 @@ def stages(graph: Graph) -> Stages | None:
 def _print_fusion(program: Program, out: TextIO) -> None:
     for kernel in program.kernels:
         if kernel.reason:
-            print(f"  {kernel.name}: {kernel.reason}", file=out)
+            print(f"  {kernel.name}: {'; '.join([kernel.reason, *kernel.choices])}", file=out)
     for group in program.groups:
         for node, reason in group.refusals:
             print(f"  %{node.id} {node.op} stands alone: {reason}", file=out)

@@ -18,6 +18,7 @@ class KernelRow(NamedTuple):
     """One kernel of a step: time in seconds, work in flops and bytes, what it computes and for which layers.
 
     refusals: which neighbours are not part of it, and why. reason: why its operations are one kernel.
+    choices: which of several ways it was made in (tile, form, cut), and whether that was modelled or measured.
     roof: part of the machine's nearest limit that is reached (floating-point peak, or bandwidth of copies in memory);
         above 1 where the data stays in caches, None where it was not measured.
     segment: of a step whose Python code decides on values, which piece of it this is; "" where the step is one graph.
@@ -33,6 +34,7 @@ class KernelRow(NamedTuple):
     layers: tuple[str, ...]
     refusals: tuple[str, ...]
     reason: str = ""
+    choices: tuple[str, ...] = ()
     roof: float | None = None
     segment: str = ""
 
@@ -95,8 +97,8 @@ class Explain:
         Args:
             mode: "train", "test" or "predict".
             kernels: one line per kernel in the order of execution, instead of one per layer and phase.
-            reasons: also say why operations were fused, which neighbours were not and why, and which ops were taken
-                apart because no template takes them as a whole.
+            reasons: also say why operations were fused, which neighbours were not and why, which ops were taken
+                apart because no template takes them as a whole, and which of several ways each kernel was made in.
             roof: also show how near kernels come to the machine's limits, which are measured first (see `profile`).
 
         A step whose Python code decides on values is shown segment by segment, with the decisions that lead there.
@@ -136,6 +138,7 @@ def _reasons(rows: Iterable[KernelRow], piece: Piece) -> list[str]:
     for row in rows:
         said += [f"{row.kernel}: {row.reason}"] if row.reason else []
         said += [f"{row.kernel} without {text}" for text in row.refusals]
+        said += [f"{row.kernel}: {text}" for text in row.choices]
     return said + [f"taken apart: {text}" for text in piece.executable.taken_apart(piece.names)]  # type: ignore[attr-defined]
 
 

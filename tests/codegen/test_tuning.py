@@ -269,3 +269,16 @@ def test_the_model_copies_panels_where_lines_are_far_apart():
 
 def harness_view(shape):
     return Lowering().new(shape, "float32")
+
+
+def test_models_say_what_was_chosen(capsys):
+    import graphkeras as keras
+
+    model = keras.Sequential([keras.Input((40,)), keras.layers.Dense(80), keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    with flags.TUNE("0"):
+        model.fit(np.zeros((64, 40), "float32"), np.zeros((64, 3), "float32"), verbose=0)
+    chosen = [text for row in model.profile() for text in row.choices]
+    assert any(text.startswith("tile ") and ", modelled, one of " in text for text in chosen)
+    model.explain(reasons=True)
+    assert chosen[0] in capsys.readouterr().out
