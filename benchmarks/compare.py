@@ -100,6 +100,6 @@ def text(old: Report, new: Report, everything: bool = False) -> str:
 def regressions(old: Report, new: Report) -> int:
     """How many figures of graphkeras itself and its variants got worse beyond the noise (peers do not count)."""
     return sum(
-        c.verdict == "worse" and not c.who.startswith(("keras-", "numpy", "torch", "jax", "machine"))
+        c.verdict == "worse" and not c.who.startswith(("keras-", "numpy", "torch", "onednn", "jax", "machine"))
         for c in changes(old, new)
     )

@@ -32,6 +32,7 @@ class Case:
         made: list[np.ndarray] = [rng.standard_normal(s, dtype=np.float32) for s in self.inputs]
         if self.indices:
             made[-1] = rng.integers(0, self.indices, self.inputs[-1]).astype(np.int32)
-        if self.kernel == "adam":  # second moments are not negative
-            made[3] = np.abs(made[3])
+        if self.kernel in ("adam", "table_adam"):  # second moments are not negative
+            place = 3 if self.kernel == "adam" else 2
+            made[place] = np.abs(made[place])
         return made

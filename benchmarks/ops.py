@@ -1,9 +1,9 @@
 """`python -m benchmarks ops [KERNEL ...]`: single kernels against other libraries and against the machine.
 
-Ours are compiled from a graph of one op; peers are NumPy (OpenBLAS), PyTorch (oneDNN) and JAX (XLA), each in a
-process of its own. One sample is a call from Python that ends when the result is there; `call 8` shows what of it
-is the call itself. Rates come from the flops and bytes of the mathematics; `share` is the part of the nearest limit
-(see codegen/cpu/roof.py) that is reached.
+Ours are compiled from a graph of one op; peers are NumPy (OpenBLAS), PyTorch and JAX (XLA), each in a process of its
+own, and for products oneDNN itself (PyTorch takes a BLAS for them). One sample is a call from Python that ends when the
+result is there; `call 8` shows what of it is the call itself. Rates come from the flops and bytes of the mathematics;
+`share` is the part of the nearest limit (see codegen/cpu/roof.py) that is reached.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def libraries(only: Sequence[str] = ()) -> list[Contestant]:
     found = [Contestant(name, sys.executable, name) for name in (OURS, "numpy")]
     python = PEERS / "bin" / "python"
     if python.exists():
-        found += [Contestant(name, str(python), name) for name in ("torch", "jax")]
+        found += [Contestant(name, str(python), name) for name in ("torch", "onednn", "jax")]
     names = {n.removeprefix("keras-") for n in only}
     return [c for c in found if not names or c.name in names]
 

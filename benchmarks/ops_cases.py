@@ -8,19 +8,8 @@ from __future__ import annotations
 import math
 
 from benchmarks.conv_cases import all_convolutions
+from benchmarks.dot_cases import all_products
 from benchmarks.op_case import Case, Shape
-
-
-def _dot(m: int, k: int, n: int, form: str = "nn") -> Case:
-    """form: n or t for each operand; tn is the product of a kernel gradient, nt that of an input gradient."""
-    a = (m, k) if form[0] == "n" else (k, m)
-    b = (k, n) if form[1] == "n" else (n, k)
-    return Case(f"dot_{form}", f"{m}x{k}x{n}", (a, b), 2.0 * m * k * n, 4.0 * (m * k + k * n + m * n))
-
-
-def _dense(m: int, k: int, n: int) -> Case:
-    nbytes = 4.0 * (m * k + k * n + n + m * n)
-    return Case("dense_relu", f"{m}x{k}x{n}", ((m, k), (k, n), (n,)), 2.0 * m * k * n + 2.0 * m * n, nbytes)
 
 
 def _rows(kernel: str, m: int, n: int, flops: float, extra: tuple[Shape, ...] = (), results: float = 1.0) -> Case:
@@ -39,13 +28,18 @@ def _gather(rows: int, width: int, count: int) -> Case:
     )
 
 
+def _table_adam(rows: int, width: int, count: int) -> Case:
+    """The gradient of an embedding's table, of `count` rows, and Adam's update of the whole table."""
+    table = (rows, width)
+    nbytes = 4.0 * (6 * rows * width + count * (width + 1))
+    shapes = (table, table, table, (count, width), (count,))
+    return Case("table_adam", f"{count} of {rows}x{width}", shapes, 14.0 * rows * width, nbytes, rows)
+
+
 def all_cases() -> list[Case]:
     """Shapes of training steps first, large ones after."""
     made = [Case("call", "8", ((8,),), 8.0, 64.0)]
-    made += [_dot(32, 784, 256), _dot(32, 256, 10), _dot(784, 32, 256, "tn"), _dot(32, 256, 256, "nt")]
-    made += [_dot(128, 784, 256), _dot(1, 1024, 1024), _dot(256, 4096, 1024), _dot(6400, 32, 32)]
-    made += [_dot(513, 511, 509), _dot(1024, 1024, 1024), _dot(1024, 1024, 1024, "tn"), _dot(1024, 1024, 1024, "nt")]
-    made += [_dense(32, 784, 256), _dense(1024, 1024, 1024)]
+    made += all_products()
     made += all_convolutions()
     for shape in ((32, 10), (12800, 200), (4096, 1024)):
         made.append(_rows("softmax", *shape, flops=5.0))
@@ -53,9 +47,12 @@ def all_cases() -> list[Case]:
         made.append(_rows("layer_norm", *shape, flops=8.0, extra=((shape[1],), (shape[1],))))
     for shape in ((32, 256), (4096, 1024)):
         made.append(_rows("bias_relu", *shape, flops=2.0, extra=((shape[1],),)))
-    for kernel in ("sum_rows", "sum_columns", "sum_all", "max_rows"):
+    for kernel in ("sum_rows", "sum_columns", "sum_all", "max_rows", "argmax_rows", "argmax_columns"):
         made.append(_rows(kernel, 4096, 1024, flops=1.0, results=0.0))
     made += [_rows("sum_columns", 32, 256, flops=1.0, results=0.0), _adam(269_322), _adam(4_000_000)]
+    made += [_rows("argmax_rows", 12800, 10, flops=1.0, results=0.0)]
+    made += [_rows("top_k", m, n, flops=1.0, results=0.0) for m, n in ((32, 1000), (4096, 1024))]
+    made += [_table_adam(20000, 128, 3200)]
     return [*made, _gather(20000, 128, 3200), _gather(20000, 32, 6400)]
 
 
@@ -67,3 +64,4 @@ QUICK = (
     "adam 269322",
 )
 ADAM = {"rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
+TOP = 5  # how many `top_k` finds

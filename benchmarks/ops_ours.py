@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.op_case import Case
-from benchmarks.ops_cases import ADAM
+from benchmarks.ops_cases import ADAM, TOP
 from graphkeras.codegen.compile import compile_graph
 from graphkeras.codegen.program import Program
 from graphkeras.ir.graph import Builder, Graph
@@ -42,24 +42,26 @@ def build(case: Case, arrays: list[np.ndarray]) -> tuple[Graph, dict[int, int]]:
 
 def results(b: Builder, case: Case, inputs: Sequence[Node]) -> list[Node]:
     """The nodes that compute the case."""
-    family = case.kernel.split("_")[0] if case.kernel.startswith(("dot", "conv")) else case.kernel
+    family = case.kernel.split("_")[0] if case.kernel.startswith(("dot", "dense", "conv")) else case.kernel
     made = _GRAPHS[family](b, case, *inputs)
     return list(made) if isinstance(made, tuple) else [made]
 
 
 def aliases(case: Case) -> dict[int, int]:
     """Which results overwrite which inputs."""
-    return {0: 0, 1: 2, 2: 3} if case.kernel == "adam" else {}
+    return {"adam": {0: 0, 1: 2, 2: 3}, "table_adam": {0: 0, 1: 1, 2: 2}}.get(case.kernel, {})
 
 
 def _dot(b: Builder, case: Case, x: Node, y: Node) -> Node:
     form = case.kernel[-2:]
-    contract = ((1 if form[0] == "n" else 0,), (0 if form[1] == "n" else 1,))
-    return b.dot_general(x, y, contract=contract, batch=((), ()))
+    first = x.type.rank - 2
+    contract = ((first + (form[0] == "n"),), (first + (form[1] == "t"),))
+    return b.dot_general(x, y, contract=contract, batch=((tuple(range(first)),) * 2))
 
 
-def _dense(b: Builder, case: Case, x: Node, w: Node, bias: Node) -> Node:
-    return b.relu(b.add(b.dot_general(x, w, contract=((1,), (0,)), batch=((), ())), bias))
+def _dense(b: Builder, case: Case, x: Node, w: Node, bias: Node, *residual: Node) -> Node:
+    y = b.relu(b.add(b.dot_general(x, w, contract=((1,), (0,)), batch=((), ())), bias))
+    return b.add(y, residual[0]) if residual else y
 
 
 def _conv(b: Builder, case: Case, x: Node, y: Node) -> Node:
@@ -80,10 +82,14 @@ def _adam(b: Builder, case: Case, w: Node, g: Node, m: Node, v: Node) -> tuple[N
     return b.sub(w, b.div(b.mul(m, a["rate"]), b.add(b.sqrt(v), a["epsilon"]))), m, v
 
 
+def _table_adam(b: Builder, case: Case, w: Node, m: Node, v: Node, rows: Node, places: Node) -> tuple[Node, ...]:
+    return _adam(b, case, w, b.scatter(b.full(w.shape, 0, w.dtype), places, rows, axis=0, combine="add"), m, v)
+
+
 _GRAPHS: dict[str, Callable[..., Any]] = {
     "call": lambda b, c, x: b.add(x, 1.0),
     "dot": _dot,
-    "dense_relu": _dense,
+    "dense": _dense,
     "conv": _conv,
     "softmax": lambda b, c, x: b.softmax(x, axis=1),
     "layer_norm": lambda b, c, x, g, s: b.layer_norm(x, g, s, axis=(1,), epsilon=1e-6),
@@ -92,6 +98,10 @@ _GRAPHS: dict[str, Callable[..., Any]] = {
     "sum_columns": lambda b, c, x: b.reduce_sum(x, axes=(0,), keepdims=False),
     "sum_all": lambda b, c, x: b.reduce_sum(x, axes=(0, 1), keepdims=False),
     "max_rows": lambda b, c, x: b.reduce_max(x, axes=(1,), keepdims=False),
+    "argmax_rows": lambda b, c, x: b.argmax(x, axis=1),
+    "argmax_columns": lambda b, c, x: b.argmax(x, axis=0),
+    "top_k": lambda b, c, x: b.item(b.top_k(x, k=TOP), index=0),
     "adam": _adam,
+    "table_adam": _table_adam,
     "gather": lambda b, c, x, i: b.take(x, i, axis=0, mode="clip"),
 }

@@ -22,7 +22,7 @@ def main() -> None:
     cores = bind_cores()
     sys.path[0] = ROOT
     library = sys.argv[1]
-    if library == "torch":
+    if library in ("torch", "onednn"):
         import torch
 
         torch.set_num_threads(len(cores) or torch.get_num_threads())
@@ -54,7 +54,9 @@ def prepare(library: str, case: Any) -> tuple[Any, Any]:
         return None, None
     run, result = prepared
     run()
-    value = result() if case.kernel != "adam" else result() * 0  # its result depends on how often it ran
+    value = (
+        result() if case.kernel not in ("adam", "table_adam") else result() * 0
+    )  # its result depends on how often it ran
     flat = value.reshape(-1).astype("float64")
     return run, {"size": int(flat.size), "norm": float((flat * flat).sum() ** 0.5), "last": float(flat[-1])}
 

@@ -223,6 +223,9 @@ def test_sweeps_are_workloads(sweep: str) -> None:
 
 
 SMALL = [c for c in all_cases() if c.name in ("call 8", "softmax 32x10", "sum_columns 32x256", "dot_tn 784x32x256")]
+SMALL += [c for c in all_cases() if c.name in ("dot_tn 100x17x33x65", "dense_residual 32x784x256", "top_k 32x1000")]
+SMALL += [c for c in all_cases() if c.name in ("argmax_rows 12800x10", "dot_tt 127x255x511", "dense_relu 32x784x256")]
+SMALL += [Case("table_adam", "small", ((900, 80),) * 3 + ((30, 80), (30,)), 1.0, 1.0, 900)]
 SMALL += [Case("adam", "100", ((100,),) * 4, 1400.0, 2800.0), Case("gather", "7", ((9, 4), (7,)), 0.0, 252.0, 9)]
 
 
@@ -232,7 +235,7 @@ def test_ops_compute_what_numpy_computes(case: Case) -> None:
     assert prepared is not None
     run, result = ops_ours.prepare(case)
     run()
-    np.testing.assert_allclose(result(), prepared[1](), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result(), prepared[1](), rtol=1e-4, atol=1e-4)
 
 
 def test_limits_of_the_machine() -> None:
