@@ -221,8 +221,8 @@ def _nvjitlink(ptx: str, name: str) -> Cubin:
         try:
             nvjitlink.add_data(handle, nvjitlink.InputType.PTX, data, len(data), "kernel")
             if CONDITION in ptx:
-                code = Path(_needed_library()).read_bytes()
-                nvjitlink.add_data(handle, nvjitlink.InputType.LIBRARY, code, len(code), "cudadevrt")
+                library = Path(_needed_library()).read_bytes()
+                nvjitlink.add_data(handle, nvjitlink.InputType.LIBRARY, library, len(library), "cudadevrt")
             nvjitlink.complete(handle)
         except nvjitlink.nvJitLinkError as error:
             log = bytearray(nvjitlink.get_error_log_size(handle))

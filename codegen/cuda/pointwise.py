@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from graphkeras.codegen.cuda.body import CudaBody, Element
 from graphkeras.codegen.cuda.language import divisor
 from graphkeras.codegen.cuda.source import THREADS, Source, decompose
+from graphkeras.codegen.cuda.transpose import transpose_kernel
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Int, Kernel, View, contiguous_strides
 from graphkeras.codegen.lower import Lowering, lowers
@@ -136,6 +137,9 @@ def copy_kernel(source: View, target: View) -> Kernel:
     strides = contiguous_strides(source.shape) if target.is_contiguous else target.strides
     x = View(source.buffer, kind, source.shape, source.strides, source.offset)
     y = View(target.buffer, kind, source.shape, strides, target.offset)
+    tiles = transpose_kernel(x, y)
+    if tiles is not None:
+        return tiles
     value = Node("copy", (), {}, TensorType(source.shape, kind), 0)
     body = CudaBody((), {value: x}, {value: y}, source.shape, collapse(source.shape, [x.strides, y.strides]) or [[]])
     return map_kernel(body, ())
