@@ -26,6 +26,9 @@ NEAR = 64.0
 FAR = 2400.0
 """Bytes in a cycle from memory to all multiprocessors."""
 
+SINGLE = 0.25
+"""Cycles for an element that is brought alone, by a thread's load and store."""
+
 START = 1500.0
 """Cycles until the first pieces are there."""
 
@@ -63,6 +66,9 @@ def synchronous_cycles(p: Problem, tile: TensorTile, parts: int) -> float:
     rounds = -(-tile.blocks(p) * parts // (2 * BUSY))
     products = tile.rows * tile.columns / (PRODUCTS * 2 / size * SYNCHRONOUS)
     each = max(products, (tile.rows + tile.columns) * size / NEAR)
+    for operand, free, extent in ((p.a, p.m, tile.rows), (p.b, p.n, tile.columns)):
+        if operand.width(free, p.k, 16 // size) * size < 4:
+            each = max(each, extent * SINGLE)
     depth = -(-p.k // parts)
     together = min(2, -(-tile.blocks(p) * parts // BUSY))
     cycles = rounds * (together * (depth * each + tile.rows * tile.columns * 4 / NEAR) + START)

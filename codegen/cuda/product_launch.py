@@ -22,7 +22,7 @@ from graphkeras.codegen.cuda.product import (
     tile_for,
 )
 from graphkeras.codegen.cuda.product_choice import hopper_choice, synchronous_cycles, turning_cycles
-from graphkeras.codegen.cuda.product_copies import Side, sheet_of
+from graphkeras.codegen.cuda.product_copies import Sheet, Side, sheet_of
 from graphkeras.codegen.cuda.product_hopper import HopperKernel, Sides
 from graphkeras.codegen.cuda.product_tensor import Numbers, TensorKernel, numbers_of, tensor_tile_for
 from graphkeras.codegen.cuda.target import HOPPER
@@ -95,20 +95,18 @@ def launch_hopper(ctx: Lowering, group: Group, p: Problem, offer: Offer | None) 
 
 
 def plain_offer(ctx: Lowering, p: Problem) -> Offer | None:
-    """Of two strided matrices. float32 ones must stand with neighbours along k: others are copied."""
+    """Of two strided matrices. Those that the copy engine cannot read are copied first: rows that are no multiples of
+    16 bytes, and float32 whose neighbours are not neighbours along k.
+    """
     makers: list[Callable[[], Side]] = []
     cycles = 0.0
     for operand, rows in ((p.a, p.m), (p.b, p.n)):
         assert isinstance(operand, Operand)
         sheet = sheet_of(operand, rows, p.k, p.batches)
         size = SIZES[operand.view.dtype]
-        if size == 4 and (sheet is None or sheet.turned):
-            if p.k * size % 16:
-                return None
-            cycles += turning_cycles(p.batches * rows * p.k, size)
-            makers.append(partial(_turned, ctx, operand, rows, p.k, p.batches))
-        elif sheet is None:
-            return None
+        if sheet is None or (size == 4 and sheet.turned):
+            cycles += turning_cycles((p.batches if operand.batch else 1) * rows * p.k, size)
+            makers.append(partial(_in_order, ctx, operand, rows, p.k, p.batches))
         else:
             makers.append(partial(_as_it_is, sheet))
     return Offer(lambda: (makers[0](), makers[1]()), cycles=cycles)
@@ -118,10 +116,13 @@ def _as_it_is(side: Side) -> Side:
     return side
 
 
-def _turned(ctx: Lowering, operand: Operand, rows: int, deep: int, batches: int) -> Side:
-    """A copy of an operand with neighbours along k."""
+def _in_order(ctx: Lowering, operand: Operand, rows: int, deep: int, batches: int) -> Side:
+    """A copy of an operand with neighbours along k, in rows of whole 16 bytes."""
     view, count = operand.view, batches if operand.batch else 1
-    copy = ctx.copy(replace(view, shape=(count, rows, deep), strides=(operand.batch, operand.free, operand.depth)))
-    found = sheet_of(Operand(copy, rows * deep if count > 1 else 0, deep, 1), rows, deep, batches)
-    assert found is not None
-    return found
+    given = replace(view, shape=(count, rows, deep), strides=(operand.batch, operand.free, operand.depth))
+    grain = 16 // SIZES[view.dtype]
+    row = -(-deep // grain) * grain
+    room = ctx.new((count, rows, row), view.dtype, "operand in order")
+    copy = replace(room, shape=given.shape, strides=(rows * row, row, 1))
+    ctx.copy(given, copy)
+    return Sheet(copy, rows, deep, row, 1, (count, rows * row) if count > 1 else None)
