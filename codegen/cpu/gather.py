@@ -21,6 +21,8 @@ from graphkeras.ir.node import Node
 
 HALF = ("float16", "bfloat16")
 OUT_OF_RANGE = 1  # first status word
+LINE = 64  # bytes of a cache line
+AHEAD = 4096  # bytes between what is copied and what is asked for
 COLUMNS = 16  # columns that one item of a scatter owns, at least: one cache line
 
 
@@ -72,6 +74,7 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     ]
     body = [
         "for item in range(lo, hi):",
+        *("    " + line for line in _fetched_ahead(inner * x.itemsize, x.itemsize)),
         *("    " + line for line in place_of("place", "indices[item % count]", mode)),
         *("    " + line for line in (missing if mode != "clip" else [])),
         "    source = shift(x, (item // count * extent + place) * inner)",
@@ -84,6 +87,18 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     ctx.launch(
         small_kernel("take", head, params, body, rows, rows_per_chunk(inner), node, 2.0 * rows * inner * x.itemsize)
     )
+
+
+def _fetched_ahead(row: int, itemsize: int) -> list[str]:
+    """Lines that ask for a row which is read soon: rows lie anywhere, so the memory cannot foresee the next one."""
+    if row < 4 * LINE:  # several short rows are under way at once anyhow
+        return []
+    return [
+        f"ahead = min(item + {max(1, AHEAD // row)}, hi - 1)",
+        "coming = shift(x, (ahead // count * extent + int64(indices[ahead % count])) * inner)",
+        f"for j in range(0, inner, {LINE // itemsize}):",
+        "    prefetch(shift(coming, j))",
+    ]
 
 
 @lowers("take_along_axis")
