@@ -190,6 +190,10 @@ def test_on_a_gpu_nothing_hides_it_and_jax_leaves_memory_to_others(monkeypatch: 
     env = OnDevice("torch", "python", "torch").env()
     assert "CUDA_VISIBLE_DEVICES" not in env and "OMP_NUM_THREADS" not in env and "GRAPHKERAS_DEBUG" not in env
     assert env["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    second = OnDevice("keras-jax", "python", "keras", device="cuda:1")
+    assert second.env()["CUDA_VISIBLE_DEVICES"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert second.env()["CUDA_VISIBLE_DEVICES"] == "6"
     assert OnDevice("torch", "python", "torch", device="cpu").env()["CUDA_VISIBLE_DEVICES"] == "-1"
 
 

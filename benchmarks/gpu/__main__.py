@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", nargs="*", default=[], metavar="WHO", help="contestants (default: all)")
     made.add_argument("--rounds", type=int, default=0, help="rounds in place of 9")
     made.add_argument("--quick", action="store_true", help="few and short rounds")
-    made.add_argument("--patience", type=float, default=300.0, help="seconds of silence after which one has failed")
+    made.add_argument("--patience", type=float, default=600.0, help="seconds of silence after which one has failed")
     made.add_argument("--out", default="", help="JSON file (default: benchmarks/results/gpu.json)")
     made.add_argument("--compare", default="", metavar="OLD.json", help="print what changed")
     made.add_argument("--list", action="store_true", help="print the cases, measure nothing")
@@ -152,7 +153,8 @@ def device_facts(device: str) -> dict[str, Any] | str:
         "try:\n    print(json.dumps(ours.facts(sys.argv[1])))\n"
         "except RuntimeError as error:\n    sys.exit(str(error))\n"
     )
-    said = subprocess.run([sys.executable, "-c", code, device], capture_output=True, text=True, cwd=ROOT)
+    env = {**os.environ, **contestants.ORDER}
+    said = subprocess.run([sys.executable, "-c", code, device], capture_output=True, text=True, cwd=ROOT, env=env)
     if said.returncode:
         return said.stderr.strip().splitlines()[-1]
     return {"asked": device} | json.loads(said.stdout) | _smi(device)

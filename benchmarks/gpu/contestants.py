@@ -19,6 +19,8 @@ PEERS = Path(os.environ.get("GRAPHKERAS_PEERS", ROOT / ".peers-gpu"))
 LOOK = 180.0  # seconds that a library may take to say what it has
 OLDER = f"{OURS} mma.sync"
 """graphkeras with the tensor cores as GPUs before Hopper have them."""
+ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""So that everybody, nvidia-smi too, counts devices in the same order."""
 CODE = {
     "torch": "import torch; assert not {gpu} or torch.cuda.is_available(), 'sees no GPU'; print(torch.__version__, "
     "torch.version.cuda)",
@@ -47,11 +49,11 @@ class OnDevice(Contestant):
         dropped = ("GRAPHKERAS_DEBUG", "GRAPHKERAS_DUMP", "GRAPHKERAS_CHECK", "GRAPHKERAS_TARGET", "JAX_PLATFORMS")
         inherited = {k: v for k, v in os.environ.items() if k not in dropped}
         # JAX would take most of the memory of a device that others use in the same run.
-        given = {
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        }
+        given = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_CPP_MIN_LOG_LEVEL": "3", **ORDER}
+        if self.module == "keras":  # it takes the first device that it sees
+            number = int(self.device.partition(":")[2] or 0)
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            given["CUDA_VISIBLE_DEVICES"] = visible[number] if visible[0] else str(number)
         return {**inherited, **given, **dict(self.environment), **more}
 
 

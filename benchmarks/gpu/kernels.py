@@ -25,7 +25,7 @@ class Effort:
 
     rounds: int = 9
     seconds: float = 0.04
-    patience: float = 300.0
+    patience: float = 600.0
     sizes: str = "full"
 
 

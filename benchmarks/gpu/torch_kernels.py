@@ -78,7 +78,7 @@ def copying(device: str, nbytes: int) -> Callable[[int], None]:
     import torch
 
     where = _place(torch, device)
-    source, target = (torch.ones(nbytes // 4, device=where) for _ in range(2))
+    source, target = (torch.ones(nbytes, dtype=torch.uint8, device=where) for _ in range(2))
 
     def run(count: int) -> None:
         for _ in range(count):

@@ -89,8 +89,7 @@ def _settle(keras: Any, device: str, precision: str) -> None:
     tf32 = precision == "tf32"
     backend = os.environ.get("KERAS_BACKEND", "") if keras.__name__ == "keras" else "graphkeras"
     if backend == "graphkeras":
-        if tf32:
-            keras.config.enable_tensor_float_32()
+        keras.config.enable_tensor_float_32(tf32)
     elif backend == "torch":
         import torch
 
