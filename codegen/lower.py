@@ -249,14 +249,12 @@ class Lowering:
 
     def _compile_candidates(self, graph: Graph, inputs: Sequence[View], destinations: Sequence[View | None]) -> None:
         """Before the first graph is lowered: all candidates that will be measured, so that compilers share them."""
-        if self.target.name != "cpu":
+        if not self.target.tuning:
             return
-        from graphkeras.codegen.cpu import tuning
-
         ahead = Lowering(fuse=self.fuse, target=self.target)
         ahead.wanted = {}
         ahead.graph(graph, inputs, destinations)
-        tuning.compile_ahead(ahead.wanted)
+        self.target.compile_ahead(ahead.wanted)
 
     def _lower(self, graph: Graph, group: Group) -> None:
         group.stored = stored_nodes(graph, group)

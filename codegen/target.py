@@ -8,7 +8,7 @@ destinations, the memory plan, is the same for all.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ class Target:
     body_class, program_class: "module:Class" of the Body and of the Program that runs the plan.
     align: bytes to which buffers in the arena are aligned. counts: whether its Body computes what an index says
     (buffers that are Where.INDEX) instead of loading it. sums_rows: sums of rows at computed places (gradients of
-    embeddings) take an epilogue. arch: compute capability of the GPU to choose kernels for.
+    embeddings) take an epilogue. tuning: "module:function" that compiles kernels which will be measured against each
+    other, "" where none are. arch: compute capability of the GPU to choose kernels for.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target:
     program_class: str
     align: int = 64
     counts: bool = False
+    tuning: str = ""
     sums_rows: bool = False
     arch: tuple[int, int] = (0, 0)
 
@@ -55,6 +57,10 @@ class Target:
     def loop(self, ctx: Lowering, trips: int, body: list[Instruction], steps: Sequence[Step]) -> list[Instruction]:
         """Instructions that run `body` so many times (GPUs; the CPU's loops are made in `row_loop`)."""
         return importlib.import_module(f"{self.package}.resident").lower_loop(ctx, trips, body, steps)
+
+    def compile_ahead(self, sources: Iterable[str]) -> None:
+        """Compile candidates that will be measured (by the function that `tuning` names)."""
+        _load(self.tuning)(sources)
 
     def copy_kernel(self, source: View, target: View) -> Kernel:
         """The kernel that copies between two layouts of one shape (of the target's module `pointwise`)."""
@@ -85,5 +91,6 @@ CPU = Target(
     "graphkeras.codegen.body:Body",
     "graphkeras.codegen.program:Program",
     counts=True,
+    tuning="graphkeras.codegen.cpu.tuning:compile_ahead",
     sums_rows=True,
 )
