@@ -87,7 +87,10 @@ def launch_hopper(ctx: Lowering, group: Group, p: Problem, offer: Offer | None) 
     if offer is None or numbers is None or ctx.target.arch != HOPPER or min(p.m, p.n, p.k) < LEAST:
         return False
     best = hopper_choice(p, offer.taps)
-    if best.cycles + offer.cycles > synchronous_cycles(p, tensor_tile_for(p), _parts(p, numbers)):
+    own, other = best.cycles + offer.cycles, synchronous_cycles(p, tensor_tile_for(p), _parts(p, numbers))
+    tile = f"wgmma {best.tile.rows}x{best.tile.columns}" if own <= other else "mma.sync"
+    ctx.decisions.append(f"product {tile}, modelled, {own:,.0f} cycles against {other:,.0f} of mma.sync")
+    if own > other:
         return False
     sides = Sides(*offer.make(), numbers.name, offer.taps)
     _launch(ctx, group, p, lambda parts: HopperKernel(p, sides, best.tile, group, parts), best.parts)

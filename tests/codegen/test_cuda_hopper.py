@@ -56,6 +56,8 @@ def names(graph: Graph) -> list[str]:
 def test_the_target_chooses() -> None:
     large, small = product(4096, 4096, 1024, "bfloat16"), product(64, 64, 64, "bfloat16")
     assert names(large) == ["hopper_product"]
+    assert any(c.startswith("product wgmma 128x256, modelled") for c in kernels(large, target=TARGET)[0].choices)
+    assert any(c.startswith("product mma.sync, modelled") for c in kernels(small, target=TARGET)[0].choices)
     assert [k.name for k in kernels(large, target=target_for((10, 0)))] == ["tensor_product"]  # wgmma is Hopper's alone
     assert [k.name for k in kernels(large, target=CUDA)] == ["tensor_product"]
     assert names(small) == ["tensor_product"]
