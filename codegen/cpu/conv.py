@@ -43,14 +43,17 @@ def lower_conv(ctx: Lowering, group: Group) -> None:
     node = group.anchor
     x, w = operands(ctx, node)
     at = node.attrs
-    axes = tuple(
-        Axis(o, o, n, k, s, d, low)
-        for o, n, k, s, d, (low, _) in zip(
-            node.shape[1:-1], x.shape[1:-1], w.shape, at["strides"], at["dilation"], at["padding"], strict=False
-        )
-    )
-    window = Window(x.dtype, x.shape[0], axes, at["groups"], w.shape[-2], w.shape[-1] // at["groups"])
+    window = Window(x.dtype, x.shape[0], _axes(node, x, w), at["groups"], w.shape[-2], w.shape[-1] // at["groups"])
     launch_window(ctx, group, window, x, w)
+
+
+def _axes(node: Node, inputs: View, w: View) -> tuple[Axis, ...]:
+    """Of a window whose outputs are the node's pixels."""
+    at = node.attrs
+    parts = zip(
+        node.shape[1:-1], inputs.shape[1:-1], w.shape, at["strides"], at["dilation"], at["padding"], strict=False
+    )
+    return tuple(Axis(o, o, n, k, s, d, low) for o, n, k, s, d, (low, _) in parts)
 
 
 def launch_window(
@@ -95,11 +98,15 @@ def _launch(
 
 @lowers("conv_input_grad")
 def lower_conv_input_grad(ctx: Lowering, group: Group) -> None:
-    """One launch per phase of the strides, each with the weights that meet it, flipped and transposed."""
+    """One launch per phase of the strides, with the weights that meet it turned; a single one if depthwise."""
     node = group.anchor
     dy, w = operands(ctx, node)
     at = node.attrs
     groups, cin, cout = at["groups"], w.shape[-2], w.shape[-1] // at["groups"]
+    window = Window(dy.dtype, dy.shape[0], _axes(node, dy, w), groups, cout, cin)
+    if depthwise.can(window, gradient_of_input=True):
+        depthwise.launch_depthwise(ctx, group, window, dy, w, gradient_of_input=True)
+        return
     per_axis = [
         list(phases(n, o, k, s, d, low))
         for n, o, k, s, d, (low, _) in zip(

@@ -92,7 +92,9 @@ class _Tile(Printer):
         b, q = self.b, self.square
         x_scope, w_scope, y_scope = self.scopes
         start = self.at(self.x, self.x_at)
-        prefetch_below(self, start, self.x_row, q.x_step, [n * s for n, s in zip(q.outputs, q.strides, strict=True)])
+        steps = zip(q.outputs, q.strides, q.spread, strict=True)
+        if q.ahead:
+            prefetch_below(self, start, self.x_row, q.x_step, [-(-n * s // d) for n, s, d in steps])
         inputs = self.places(start, self.x_row, q.x_step, q.inputs)
         outputs = self.places(self.at(self.y, self.y_at), self.y_row, q.y_step, q.outputs)
         tap_row = I64(q.w_step * q.taps[1])
@@ -107,7 +109,8 @@ class _Tile(Printer):
                 for place, (s, t) in pairs:
                     old = accs.get(place)
                     accs[place] = b.fmul(value, weights[s][t]) if old is None else self.fma(value, weights[s][t], old)
-            return accs
+            every = ((i, j) for i in range(q.outputs[0]) for j in range(q.outputs[1]))
+            return {place: accs.get(place, self.zero) for place in every}  # no tap may meet an output
 
         with b.if_else(self.whole(), likely=True) as (plain, edge):
             with plain:
@@ -126,8 +129,10 @@ class _Tile(Printer):
         b, q = self.b, self.square
         x_scope, w_scope, y_scope = self.scopes
         start, result = self.at(self.x, self.x_at), self.at(self.y, self.y_at)
-        prefetch_below(self, start, self.x_row, q.x_step, [n * s for n, s in zip(q.outputs, q.strides, strict=True)])
-        prefetch_below(self, result, self.y_row, q.y_step, q.outputs)
+        if q.ahead:
+            below = [n * s for n, s in zip(q.outputs, q.strides, strict=True)]
+            prefetch_below(self, start, self.x_row, q.x_step, below)
+            prefetch_below(self, result, self.y_row, q.y_step, q.outputs)
         inputs = self.places(start, self.x_row, q.x_step, q.inputs)
         outputs = self.places(result, self.y_row, q.y_step, q.outputs)
         taps = self.places(self.w, I64(q.w_step * q.taps[1]), q.w_step, q.taps)

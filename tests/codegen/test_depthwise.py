@@ -14,6 +14,12 @@ CASES = {
     "5 x 5": ((1, 9, 9, 16), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1)),
     "7 x 7": ((1, 10, 8, 17), (7, 7), (1, 1), ((3, 3), (3, 3)), (1, 1)),
     "dilated": ((2, 10, 9, 24), (3, 2), (1, 1), ((2, 2), (0, 3)), (2, 3)),
+    "small image": ((3, 7, 7, 72), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "small image, strided": ((2, 15, 14, 80), (5, 5), (2, 2), ((2, 2), (1, 2)), (1, 1)),
+    "strides that differ": ((2, 9, 13, 33), (3, 4), (3, 2), ((1, 0), (2, 1)), (1, 1)),
+    "strided and dilated": ((1, 13, 12, 20), (3, 3), (2, 2), ((2, 2), (1, 3)), (2, 3)),
+    "taps smaller than strides": ((2, 9, 8, 16), (1, 2), (3, 3), ((0, 0), (0, 1)), (1, 1)),
+    "large image": ((1, 40, 44, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "along one axis": ((3, 21, 33), (4,), (1,), ((3, 0),), (1,)),
     "along one axis, strided": ((2, 20, 16), (3,), (2,), ((1, 1),), (1,)),
 }
@@ -50,8 +56,8 @@ def test_against_float64(op, case):
     _check(op, case)
 
 
-@pytest.mark.parametrize("op", ["conv", "conv_kernel_grad"])
-@pytest.mark.parametrize("case", ["same", "strided", "along one axis"])
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+@pytest.mark.parametrize("case", ["same", "strided", "along one axis", "small image", "small image, strided"])
 def test_on_avx2(op, case, monkeypatch):
     monkeypatch.setenv("GRAPHKERAS_CPU", "x86-64-v3")
     _check(op, case)
@@ -71,11 +77,17 @@ def test_squares_are_used_where_they_pay():
     assert "Squares of" in names("conv_input_grad", "same")
     assert "Squares of" in names("conv_kernel_grad", "5 x 5")
     assert "Squares of" not in names("conv_kernel_grad", "7 x 7")
-    assert "Squares of" not in names("conv_input_grad", "strided")
+    assert "Squares of" in names("conv_input_grad", "strided")
+    assert "are copied" in names("conv", "small image") and "in place" in names("conv", "large image")
+
+
+def test_a_strided_gradient_of_the_input_is_one_launch():
+    arrays, attrs = _parts("strided")["conv_input_grad"]
+    assert len(kernels(lambda b, *n: b.emit("conv_input_grad", *n, **attrs), *arrays)) == 1
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad"])
-@pytest.mark.parametrize("case", ["same", "valid, odd channels"])
+@pytest.mark.parametrize("case", ["same", "valid, odd channels", "small image", "small image, strided"])
 def test_epilogue_rides_along(op, case):
     (first, w), attrs = _parts(case)[op]
     plain = get_op(op).reference(first.astype(np.float64), w.astype(np.float64), **attrs)
@@ -89,22 +101,24 @@ def test_epilogue_rides_along(op, case):
     assert [k.name for k in kernels(build, first, w, bias, other)][-1] == op
 
 
-def test_another_batch_size_compiles_nothing():
+@pytest.mark.parametrize("case", ["same", "small image"])
+def test_another_batch_size_compiles_nothing(case):
     def sources(n):
         found = set()
-        for op, (arrays, attrs) in _parts("same", images=n).items():
+        for op, (arrays, attrs) in _parts(case, images=n).items():
             found |= {k.source for k in kernels(lambda b, *a, op=op, attrs=attrs: b.emit(op, *a, **attrs), *arrays)}
         return found
 
     assert sources(1) == sources(2) == sources(67)
 
 
-def test_same_bits_for_any_number_of_threads():
+@pytest.mark.parametrize("case", ["same", "small image"])
+def test_same_bits_for_any_number_of_threads(case):
     from graphkeras.codegen.compile import compile_graph
     from graphkeras.ir.graph import Builder, Graph
     from graphkeras.ir.types import type_of
 
-    (x, w), attrs = _parts("same", images=64)["conv"]
+    (x, w), attrs = _parts(case, images=64)["conv"]
     b = Builder()
     inputs = [b.input(type_of(a), n) for a, n in ((x, "x"), (w, "w"))]
     y = b.conv(*inputs, **attrs)
