@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+from benchmarks.compare import SPREADS
 from benchmarks.contestants import OURS, THREADS, Contestant
 from benchmarks.models import Effort, epochs_for
 from benchmarks.records import ENOUGH, Record, by_case, median, notes, record, si, table
@@ -99,8 +100,10 @@ def _cell(name: str, r: Record | None) -> str:
 
 
 def is_known(ratio: dict) -> bool:
-    """Whether a ratio differs from 1 by more than its noise."""
-    return len(ratio["samples"]) >= ENOUGH and abs(ratio["median"] - 1) > max(0.02, 2 * ratio["noise"])
+    """Whether a ratio differs from 1 by more than its noise: every round says so, and the median by far."""
+    samples = ratio["samples"]
+    agreed = min(samples) > 1.02 or max(samples) < 0.98
+    return agreed and len(samples) >= ENOUGH and abs(ratio["median"] - 1) > SPREADS * ratio["noise"]
 
 
 def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Iterator[list[Record]]:

@@ -117,7 +117,7 @@ def _limits(r: Record) -> str:
     """The longest kernels of a step: shares of the peak and of the bandwidth of copies."""
     groups: Groups = {}
     for k in roofs.shown(r["kernels"])[0][:MOST_KERNELS]:
-        name = f"{k['kernel']} ({k['time_share'] * 100:.0f} % of step)"
+        name = f"{roofs.title(k)}, {k['time_share'] * 100:.0f} % of step"
         shares = {"of peak flops": k.get("flops_share", 0.0), "of copy bandwidth": k.get("bytes_share", 0.0)}
         while name in groups:
             name += "'"

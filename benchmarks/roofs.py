@@ -56,20 +56,43 @@ def summary(kernels: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {"kernels_s": seconds, "roof_share": nearest / seconds} if seconds else {}
 
 
-def shown(kernels: Sequence[Mapping[str, Any]], least: float = LEAST) -> tuple[list[Mapping[str, Any]], int]:
-    """Those that take at least this part of the step, the longest first, and how many others there are."""
-    found = sorted((k for k in kernels if k["time_share"] >= least), key=lambda k: -k["seconds"])
-    return found, len(kernels) - len(found)
+def merged(kernels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Kernels of one name and phase added up (the blocks of a network have many), with their number as `count`."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for k in kernels:
+        found.setdefault((k["kernel"], k["phase"]), []).append(k)
+    made = []
+    for group in found.values():
+        if len(group) == 1:
+            made.append({**group[0], "count": 1})
+            continue
+        names = dict.fromkeys(x for k in group for x in (k["layer"], *k["layers"]))
+        seconds = sum(k["seconds"] for k in group)
+        sums: dict[str, float] = {"seconds": seconds, "time_share": sum(k["time_share"] for k in group)}
+        for rate in ("flops_s", "flops_share", "bytes_s", "bytes_share"):  # means over time
+            sums[rate] = sum(k.get(rate, 0.0) * k["seconds"] for k in group) / (seconds or 1.0)
+        made.append({**group[0], **sums, "layers": tuple(names), "count": len(group)})
+    return made
+
+
+def shown(kernels: Sequence[Mapping[str, Any]], least: float = LEAST) -> tuple[list[dict[str, Any]], int]:
+    """Those that take at least this part of the step, merged, the longest first; and how many others there are."""
+    found = sorted((k for k in merged(kernels) if k["time_share"] >= least), key=lambda k: -k["seconds"])
+    return found, len(kernels) - sum(k["count"] for k in found)
+
+
+def title(kernel: Mapping[str, Any]) -> str:
+    """The name of a kernel, and how many there are of it."""
+    return kernel["kernel"] + (f" ({kernel['count']})" if kernel.get("count", 1) > 1 else "")
 
 
 def text(case: str, kernels: Sequence[Mapping[str, Any]], least: float = LEAST) -> str:
     """A table of one step's kernels."""
     head = (f"kernels of {case}", "layers", "phase", "time", "of step", "GFLOP/s", "of peak", "GB/s", "of copies")
     many, others = shown(kernels, least)
-    rows = [(k["kernel"], layers(k), k["phase"], *cells(k)) for k in many]
+    rows = [(title(k), layers(k), k["phase"], *cells(k)) for k in many]
     if others:
-        rest = [k for k in kernels if k["time_share"] < least]
-        seconds, share = (sum(k[name] for k in rest) for name in ("seconds", "time_share"))
+        seconds, share = (sum(k[n] for k in kernels) - sum(k[n] for k in many) for n in ("seconds", "time_share"))
         rows.append((f"{others} more", "", "", si(seconds, "s"), si(share, "share"), *[""] * 4))
     whole = summary(kernels)
     sums = (si(whole.get("kernels_s", float("nan")), "s"), "100 %", "", "", "", "")

@@ -81,6 +81,10 @@ class Builder:
     def current_origin(self) -> Origin:
         return self._origin
 
+    def begin_in(self, origin: Origin) -> None:
+        """Nodes carry this origin where no other scope is open: a body belongs where its loop does."""
+        self._origin = origin
+
     # -- inlining ----------------------------------------------------------------------------------
     def inline(self, graph: Graph, args: Sequence[Node]) -> list[Node]:
         """Emit a graph's nodes here, its inputs replaced by `args`; returns its outputs."""

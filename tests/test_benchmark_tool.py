@@ -51,6 +51,15 @@ def test_the_table_of_kernels() -> None:
     assert "dense, loss" in product
 
 
+def test_kernels_of_one_name_are_one_line() -> None:
+    kernels = [kernel("conv", 1e-3, 50e6, 1e6), kernel("conv", 3e-3, 50e6, 1e6), kernel("copy", 1e-3, 0.0, 8e6)]
+    (both, copy), others = roofs.shown(roofs.with_shares(kernels, MACHINE))
+    assert (both["count"], copy["count"], others) == (2, 1, 0)
+    assert both["seconds"] == pytest.approx(4e-3) and both["time_share"] == pytest.approx(0.8)
+    assert both["flops_s"] == pytest.approx(100e6 / 4e-3) and both["flops_share"] == pytest.approx(0.25)
+    assert roofs.title(both) == "conv (2)" and roofs.title(copy) == "copy"
+
+
 def test_a_run_of_models_records_the_kernels_and_the_page_shows_them(tmp_path: Path) -> None:
     out, html = tmp_path / "new.json", tmp_path / "page.html"
     arguments = ["models", "mlp32", "--quick", "--only", OURS, "--out", str(out), "--html", str(html)]
@@ -159,6 +168,21 @@ def test_ablation_tells_equal_programs_from_unmeasured_ones() -> None:
     cells = {line.split("  ")[0]: line.split()[-1] for line in text.splitlines() if line.startswith("no ")}
     assert cells == {"no fuse": "2.00*", "no winograd": "=", "no layout": "-"}
     assert "it failed" in text
+
+
+@pytest.mark.parametrize(
+    ("samples", "known"),
+    [
+        ([2.0, 2.1, 1.9], True),
+        ([0.9, 0.91, 0.89], True),
+        ([0.7, 0.96, 0.66], False),  # a disturbed round
+        ([1.01, 1.012, 1.011], False),  # too little
+        ([1.5, 1.4, 0.99], False),
+        ([2.0, 2.0], False),  # too few
+    ],
+)
+def test_only_ratios_beyond_their_noise_are_marked(samples, known) -> None:
+    assert ablate.is_known(records.figure(samples)) is known
 
 
 def test_targets_are_judged() -> None:

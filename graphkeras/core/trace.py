@@ -83,6 +83,8 @@ class Trace:
         self.parent = current_trace()
         if not hasattr(_state, "stack"):
             _state.stack = []
+        if self.parent is not None and self.parent.builder is not self.builder:
+            self.builder.begin_in(self.parent.builder.current_origin)
         _state.stack.append(self)
         return self
 

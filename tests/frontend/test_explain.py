@@ -145,6 +145,9 @@ def test_names_of_loops_are_those_of_the_model():
         return made
 
     for model in (recurrent("red"), recurrent("blue")):
+        loops = [row for row in model.profile() if row.kernel.startswith("loop")]
+        assert {row.phase for row in loops} == {"forward", "backward"}
+        assert {row.layer for row in loops} == {f"{model.name}_lstm"}
         assert {f"{model.name}_lstm", f"{model.name}_end"} <= names_in(model.profile())
         other = "blue" if model.name == "red" else "red"
         assert not any(name.startswith(other) for name in names_in(model.profile()))
