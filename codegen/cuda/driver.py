@@ -24,6 +24,8 @@ MAP_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "bfloat16": "BFLOAT16"}
 
 CHOICES_SINCE = 12080
 """The driver's version from which graphs hold loops and branches out of several."""
+RECORD_IN_GRAPH = 1
+"""CU_EVENT_RECORD_EXTERNAL: a node of the graph, not an order among streams that the capture turns into edges."""
 SPARE = 4
 """Loops and branches inside of each other for which streams are made before a capture begins."""
 
@@ -93,6 +95,17 @@ class Driver(Protocol):
     def replay(self, graph: Any, stream: Any) -> None: ...
 
     def drop_graph(self, graph: Any) -> None: ...
+
+    def timer(self) -> Any:
+        """An event that knows its time."""
+
+    def drop_timer(self, timer: Any) -> None: ...
+
+    def mark(self, timer: Any, stream: Any) -> None:
+        """Queue a record of the time; in a capture each replay records it anew."""
+
+    def seconds(self, first: Any, second: Any) -> float:
+        """Between two records that are done."""
 
     def event(self) -> Any: ...
 
@@ -306,6 +319,19 @@ class CudaDriver:
     def event(self) -> Any:
         self.enter()
         return self._call("cuEventCreate", self._cu.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+
+    def timer(self) -> Any:
+        self.enter()
+        return self._call("cuEventCreate", self._cu.CUevent_flags.CU_EVENT_DEFAULT)
+
+    def drop_timer(self, timer: Any) -> None:
+        self._call("cuEventDestroy", timer)
+
+    def mark(self, timer: Any, stream: Any) -> None:
+        self._call("cuEventRecordWithFlags", timer, stream, RECORD_IN_GRAPH)
+
+    def seconds(self, first: Any, second: Any) -> float:
+        return float(self._call("cuEventElapsedTime", first, second)) * 1e-3
 
     def record(self, event: Any, stream: Any) -> None:
         self._call("cuEventRecord", event, stream)

@@ -22,7 +22,8 @@ import numpy as np
 
 from graphkeras.codegen.base_program import BaseProgram, Status, Timing
 from graphkeras.codegen.cuda import device as devices
-from graphkeras.codegen.cuda.conditions import flag_kernel, index_kernel
+from graphkeras.codegen.cuda.plans import choosers, chooses, copies_of, launches, refuse_moving_tables
+from graphkeras.codegen.cuda.timing import MOST_KERNELS, Marks, Times
 from graphkeras.codegen.kernel import (
     Buffer,
     Call,
@@ -38,8 +39,6 @@ from graphkeras.codegen.kernel import (
     Where,
     While,
 )
-from graphkeras.codegen.lower import LoweringError
-from graphkeras.codegen.memory import bodies
 from graphkeras.codegen.schedule import all_calls
 
 GRAPHS = 4
@@ -70,22 +69,23 @@ class CudaProgram(BaseProgram):
         self._graphs: OrderedDict[Any, tuple[Any, int, int]] = OrderedDict()
         self._functions: dict[str, Any] = {}
         self._turn = 0
+        self._times, self._steps_run = Times(), 0
+        self._timed: list[tuple[Any, Any, Marks]] = []  # at most one: addresses, graph with events, its events
+        self._marks: Marks | None = None  # of the graph that is being captured
         self._events: list[Any] = []
         self._status = status if status is not None and any(status in k.writes for k in self.kernels) else None
-        chooses = _chooses(self.instructions)
-        self._captured = _launches(self.instructions) <= MOST_NODES and (
-            not chooses or self.device.driver.has_choices()
-        )
-        self._choosers = _choosers(self.instructions) if chooses and self._captured else {}
-        _refuse_moving_tables(self.instructions)
+        decides = chooses(self.instructions)
+        self._captured = launches(self.instructions) <= MOST_NODES and (not decides or self.device.driver.has_choices())
+        self._choosers = choosers(self.instructions) if decides and self._captured else {}
+        refuse_moving_tables(self.instructions)
         self._place_constants(status)
-        weakref.finalize(self, _release, self.device, self._constants, self._slots, self._graphs)
+        weakref.finalize(self, _release, self.device, self._constants, self._slots, self._graphs, self._timed)
 
     def _place_constants(self, status: Buffer | None) -> None:
         found: dict[Buffer, None] = {}
         for call in all_calls(self.instructions):
             found.update(dict.fromkeys(a.buffer for a in call.kernel.args if isinstance(a, (Ptr, TensorMap))))
-        for copy in _copies(self.instructions):
+        for copy in copies_of(self.instructions):
             found.update(dict.fromkeys((copy.source.buffer, copy.target.buffer)))
         device = self.device
         with device.lock:
@@ -198,10 +198,21 @@ class CudaProgram(BaseProgram):
             self._graphs[key] = self._prepare(places)
             while len(self._graphs) > GRAPHS:
                 driver.synchronize(stream)
-                self._drop(self._graphs.popitem(last=False)[1])
+                old, entry = self._graphs.popitem(last=False)
+                if self._timed and self._timed[0][0] == old:
+                    self._end_timing()
+                self._drop(entry)
         self._graphs.move_to_end(key)
         graph, tables, _ = self._graphs[key]
         for _ in range(steps):
+            self._steps_run += 1
+            if (
+                graph is not None
+                and self._times.left
+                and self._steps_run > 1
+                and self._replay_timed(key, places, tables)
+            ):
+                continue
             if graph is not None:
                 driver.replay(graph, stream)
             else:
@@ -226,6 +237,34 @@ class CudaProgram(BaseProgram):
         finally:
             graph = driver.end_capture(device.stream)
         return graph, tables, len(raw)
+
+    def _replay_timed(self, key: Any, places: dict[Buffer, int], tables: int) -> bool:
+        """One step through a graph with events; False where there is none for these addresses."""
+        driver, stream = self.device.driver, self.device.stream
+        if not self._timed and launches(self.instructions) <= MOST_KERNELS:
+            self._marks = marks = Marks(driver, stream)
+            driver.begin_capture(stream)
+            try:
+                self._queue(self.instructions, places, self._table_places(tables))
+            finally:
+                self._marks, graph = None, driver.end_capture(stream)
+            self._timed.append((key, graph, marks))
+        if not self._timed or self._timed[0][0] != key:
+            return False
+        _, graph, marks = self._timed[0]
+        driver.replay(graph, stream)
+        driver.synchronize(stream)
+        self._times.note(marks)
+        if not self._times.left:
+            self._end_timing()
+        return True
+
+    def _end_timing(self) -> None:
+        while self._timed:
+            _, graph, marks = self._timed.pop()
+            self.device.driver.synchronize(self.device.stream)
+            self.device.driver.drop_graph(graph)
+            marks.drop()
 
     def _drop(self, entry: tuple[Any, int, int]) -> None:
         graph, tables, nbytes = entry
@@ -273,20 +312,29 @@ class CudaProgram(BaseProgram):
         """Launch everything in order; inside a capture this writes the graph. stream: of a body in the graph."""
         driver = self.device.driver
         stream = self.device.stream if stream is None else stream
+        marks = self._marks if self._marks is not None and stream is self._marks.stream else None
         for instruction in instructions:
             if isinstance(instruction, Call):
                 kernel = instruction.kernel
                 if kernel.extent > 0:
                     words = [tables[kernel]] if kernel in tables else self._words(kernel, places)
+                    if marks is not None:
+                        marks.before()
                     driver.launch(self._functions[kernel.source], kernel, words, stream)
+                    if marks is not None:
+                        marks.after(kernel)
             elif isinstance(instruction, Copy):
                 target = places[instruction.target.buffer] + instruction.target.offset
                 source = places[instruction.source.buffer] + instruction.source.offset
                 driver.copy(target, source, instruction.nbytes, stream)
+                if marks is not None:
+                    marks.passed()
             elif isinstance(instruction, Loop):
                 self._queue_loop(instruction, places, tables, stream)
             elif isinstance(instruction, (While, Switch)) and self._captured:
                 self._queue_choice(instruction, places, tables, stream)
+                if marks is not None:
+                    marks.passed()
             elif isinstance(instruction, While):
                 self._queue(instruction.condition, places, tables)
                 while self._read(instruction.flag, places, np.uint8):
@@ -368,82 +416,45 @@ class CudaProgram(BaseProgram):
         return [k for k in self.kernels if k.extent > 0]
 
     def keep_profile(self) -> None:
-        """Kernels inside a graph are not timed one by one; Nsight Systems does that."""
+        """Time the kernels of a few of the next steps (`timing.py`)."""
+        self._times.start()
 
     def stop_profile(self) -> None:
-        """See keep_profile."""
+        """Time no more steps."""
+        with self.device.lock:
+            self.device.enter()
+            self._times.stop()
+            self._end_timing()
 
     def measured(self) -> list[float]:
-        """No times: see keep_profile."""
-        return [0.0] * len(self.kernels_run)
+        """Seconds per step in each of `kernels_run`, of the steps that were timed since `keep_profile`; else 0."""
+        return self._times.of(self.kernels_run)
 
     def profile(self, repeats: int = 10, threads: int | None = None) -> list[Timing]:
-        """No times: see keep_profile."""
-        return [Timing(k.name, 0.0, k.flops, k.nbytes) for k in self.kernels_run]
+        """Time of each kernel in some of `repeats` steps. The bound arrays are as before afterwards."""
+        arrays = [a for a in (reference() for reference in self._arrays) if a is not None]
+        for array in arrays:
+            if self.device.is_resident(array):
+                self.device.resident(array).fetch()
+        saved = [a.copy() if a.flags.writeable else None for a in arrays]
+        self.keep_profile()
+        try:
+            self.run(max(repeats, 2))
+        finally:
+            for array, old in zip(arrays, saved, strict=True):
+                if old is not None:
+                    array[...] = old
+                    if self.device.is_resident(array):
+                        self.device.resident(array).outdated()
+        return [Timing(k.name, t, k.flops, k.nbytes) for k, t in zip(self.kernels_run, self.measured(), strict=True)]
 
     def __repr__(self) -> str:
         return f"<CudaProgram {self.name}: {len(self.kernels)} kernels, arena {self.arena_nbytes} B, {self.device!r}>"
 
 
-def _launches(instructions: Sequence[Instruction]) -> int:
-    """Nodes of the captured graph."""
-    count = 0
-    for instruction in instructions:
-        inner = sum(_launches(body) for body in bodies(instruction))
-        count += instruction.trips * inner if isinstance(instruction, Loop) else 1 + inner
-    return count
-
-
-def _chooses(instructions: Sequence[Instruction]) -> bool:
-    """Whether there is a `while` or `cond` among them, or in their bodies."""
-    return any(isinstance(i, (While, Switch)) or any(map(_chooses, bodies(i))) for i in instructions)
-
-
-def _choosers(instructions: Sequence[Instruction]) -> dict[Instruction, Kernel]:
-    """The kernels that say which way loops and branches go."""
-    found: dict[Instruction, Kernel] = {}
-    for instruction in instructions:
-        if isinstance(instruction, While):
-            found[instruction] = flag_kernel(instruction.flag)
-        elif isinstance(instruction, Switch):
-            found[instruction] = index_kernel(instruction.index, len(instruction.branches))
-        for body in bodies(instruction):
-            found.update(_choosers(body))
-    return found
-
-
-def _refuse_moving_tables(instructions: Sequence[Instruction], windows: frozenset[Buffer] = frozenset()) -> None:
-    """Argument tables are written once per set of addresses: they cannot hold windows that move with a loop."""
-    for instruction in instructions:
-        if isinstance(instruction, Call):
-            kernel = instruction.kernel
-            table = kernel.launch is not None and kernel.launch.table
-            if table and any(isinstance(a, Ptr) and a.buffer in windows for a in kernel.args):
-                raise LoweringError(
-                    f"kernel {kernel.name} updates state from slices of a loop, which has no native form"
-                )
-        elif isinstance(instruction, Loop):
-            _refuse_moving_tables(instruction.body, windows | {s.window for s in instruction.steps})
-        else:
-            for body in bodies(instruction):
-                _refuse_moving_tables(body, windows)
-
-
-def _copies(instructions: Sequence[Instruction]) -> list[Copy]:
-    found: list[Copy] = []
-    for instruction in instructions:
-        if isinstance(instruction, Copy):
-            found.append(instruction)
-        elif isinstance(instruction, Loop):
-            found += _copies(instruction.body)
-        elif isinstance(instruction, While):
-            found += _copies(instruction.condition) + _copies(instruction.body)
-        elif isinstance(instruction, Switch):
-            found += [c for branch in instruction.branches for c in _copies(branch)]
-    return found
-
-
-def _release(device: Any, constants: dict[Buffer, int], slots: dict[int, _Slot], graphs: dict[Any, Any]) -> None:
+def _release(
+    device: Any, constants: dict[Buffer, int], slots: dict[int, _Slot], graphs: dict[Any, Any], timed: list[Any]
+) -> None:
     """A program is gone: its memory goes back to the device."""
     device.dead += [(address, buffer.nbytes) for buffer, address in constants.items()]
     device.dead += [(address, slot.nbytes) for slot in slots.values() for address in slot.addresses]
@@ -452,3 +463,4 @@ def _release(device: Any, constants: dict[Buffer, int], slots: dict[int, _Slot],
         for buffer in slot.staging:
             device.host_pool.setdefault(buffer.nbytes, []).append(buffer)
     device.dead_graphs += [graph for graph, _, _ in graphs.values() if graph is not None]
+    device.dead_graphs += [graph for _, graph, _ in timed]

@@ -6,6 +6,7 @@ changes memory that a queued copy has still to read, gets wrong numbers here too
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -197,6 +198,23 @@ class SimulatedDriver:
 
     def event(self) -> Event:
         return Event()
+
+    def timer(self) -> list[float]:
+        return [0.0]
+
+    def drop_timer(self, timer: list[float]) -> None:
+        timer.clear()
+
+    def mark(self, timer: list[float], stream: Stream) -> None:
+        def task() -> None:
+            timer[0] = time.perf_counter()
+
+        stream.put(task)
+
+    def seconds(self, first: list[float], second: list[float]) -> float:
+        if not 0.0 < first[0] <= second[0]:
+            raise DriverError("times of events that were not recorded, or in another order")
+        return second[0] - first[0]
 
     def record(self, event: Event, stream: Stream) -> None:
         def reached() -> None:

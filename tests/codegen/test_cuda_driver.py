@@ -71,7 +71,7 @@ class Bindings:
     CUtensorMapFloatOOBfill = SimpleNamespace(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE="zeros")
     cuuint32_t = cuuint64_t = int
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
-    CUevent_flags = SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
+    CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0, CU_EVENT_DISABLE_TIMING=2)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
 
     def __init__(self, total: int = 1 << 26) -> None:
@@ -251,6 +251,17 @@ class Bindings:
     def cuEventRecord(self, event: str, stream: str) -> Any:
         return (Result.CUDA_SUCCESS,)
 
+    def cuEventRecordWithFlags(self, event: str, stream: str, flags: int) -> Any:
+        assert flags == 1 and self.recording is not None
+        self.recording.append(lambda: None)
+        return (Result.CUDA_SUCCESS,)
+
+    def cuEventElapsedTime(self, first: str, second: str) -> Any:
+        return Result.CUDA_SUCCESS, 0.25
+
+    def cuEventDestroy(self, event: str) -> Any:
+        return (Result.CUDA_SUCCESS,)
+
     def cuEventSynchronize(self, event: str) -> Any:
         return (Result.CUDA_SUCCESS,)
 
@@ -289,6 +300,7 @@ def test_a_program_on_the_driver(bindings: Bindings) -> None:
     np.testing.assert_allclose(result, expected[1], rtol=1e-5)
     program.run(3)
     assert bindings.graph_launches == 4
+    assert program.measured() == [pytest.approx(0.25e-3)] * len(program.kernels_run)
 
 
 @pytest.mark.parametrize("what", ["product", "convolution"])

@@ -227,3 +227,31 @@ def test_a_capture_refuses_what_cuda_refuses(device: Device) -> None:
     with pytest.raises(DriverError, match="captured"):
         device.driver.synchronize(device.stream)
     device.driver.end_capture(device.stream)
+
+
+def test_a_few_steps_tell_the_times_of_their_kernels(device: Device) -> None:
+    graph, aliases = linear_step()
+    program = compiled(graph, aliases)
+    arrays = arrays_of(graph)
+    results = [arrays[aliases[k]] if k in aliases else np.empty(n.shape, n.dtype) for k, n in enumerate(graph.outputs)]
+    state = tuple(aliases.values())
+    program.bind(arrays, results, state=state)
+    program.run()
+    assert program.measured() == [0.0] * len(program.kernels_run)  # the first step finds cold caches
+    program.run(10)
+    times = program.measured()
+    assert len(times) == len(program.kernels_run) and all(t > 0 for t in times)
+    assert device.driver.replays == 11 and not program._timed
+    program.run(5)
+    assert program.measured() == times
+    residence.refresh_all(arrays)
+    before = [a.copy() for a in arrays]
+    timings = program.profile(4)
+    residence.refresh_all(arrays)
+    assert [t.name for t in timings] == [k.name for k in program.kernels_run] and all(t.seconds > 0 for t in timings)
+    for array, old in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, old)
+    program.keep_profile()
+    program.stop_profile()
+    program.run(3)
+    assert program.measured() == [0.0] * len(times)
