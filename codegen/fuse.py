@@ -326,6 +326,22 @@ class Fusion:
                     if self._siblings(group, other):
                         self._join(group, other)
                         self._update_ancestors(group)
+        self._merge_updates()
+
+    def _merge_updates(self) -> None:
+        """Updates of one weight and its state that do not need one another, but read the same arrays: one pass."""
+        reading: dict[Node, list[Group]] = {}
+        for group in self._all:
+            if group.kind == "map" and _is_update(group) and math.prod(group.space) > 1:
+                for i in dict.fromkeys(i for n in group.nodes for i in n.inputs):
+                    if i.shape == group.space and self.owner.get(i) is not group:
+                        reading.setdefault(i, []).append(group)
+        for groups in reading.values():
+            for other in groups[1:]:
+                first = self.owner[groups[0].nodes[0]]
+                if first is not self.owner[other.nodes[0]] and self._siblings(first, other):
+                    self._join(first, other)
+                    self._update_ancestors(first)
 
     def _siblings(self, a: Group, b: Group) -> bool:
         if a.ancestors & b.mask or b.ancestors & a.mask:
@@ -335,7 +351,7 @@ class Fusion:
         if len(a.nodes) + len(b.nodes) > MAX_NODES or len(self._operands([*a.nodes, *b.nodes])) > MAX_OPERANDS:
             return False
         if a.kind == "map":
-            return math.prod(b.space) == 1
+            return a.space == b.space if math.prod(a.space) > 1 else math.prod(b.space) == 1
         shared = {i for n in a.nodes for i in n.inputs} & {i for n in b.nodes for i in n.inputs}
         return a.space == b.space and a.axes == b.axes and any(i.shape == a.space for i in shared)
 

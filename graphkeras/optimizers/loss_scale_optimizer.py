@@ -7,6 +7,7 @@ from typing import Any
 
 from graphkeras import initializers, ops
 from graphkeras.core.scopes import name_scope
+from graphkeras.core.trace import origin
 from graphkeras.optimizers.conditional import assign_where
 from graphkeras.optimizers.optimizer import Optimizer
 from graphkeras.saving.serialization_lib import deserialize_keras_object, serialize_keras_object
@@ -84,12 +85,14 @@ class LossScaleOptimizer(Optimizer):
             with name_scope(self.name, caller=self):
                 self.build(list(trainable_variables or ()))
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
-        assign_where(
-            self.check_finite(grads),
-            lambda: self._update_finite(grads, variables),
-            self._shrink,
-            [*variables, *self.variables],
-        )
+        finite = self.check_finite(grads)
+        with origin(layer=self.name, phase="update"):  # what is chosen is chosen in the pass that computes it
+            assign_where(
+                finite,
+                lambda: self._update_finite(grads, variables),
+                self._shrink,
+                [*variables, *self.variables],
+            )
 
     def _update_finite(self, grads: Sequence[Any], variables: Sequence[Any]) -> None:
         factor = 1.0 / self.dynamic_scale  # the scale is a power of two, so this is exact
