@@ -38,8 +38,9 @@ class Resident:
         key = id(array)
 
         def gone(_: Any) -> None:
-            device.residents.pop(key, None)
-            device.dead.append((self.address, self.nbytes))
+            if device.residents.get(key) is self:  # else its lease has ended: the memory may be another array's
+                del device.residents[key]
+                device.dead.append((self.address, self.nbytes))
 
         self.array = weakref.ref(array, gone)
 
@@ -138,6 +139,15 @@ class Device:
                 self.driver.free(address)
         self._pool.clear()
 
+    def release(self) -> None:
+        """Hand all memory to the driver that no program, array or running step holds, the arena included."""
+        with self.lock:
+            self.enter()
+            self.trim()
+            if self.arena:
+                self.driver.free(self.arena)
+                self.arena, self.arena_nbytes = 0, 0
+
     def _bury(self) -> None:
         while self.dead:
             self.give(*self.dead.pop())
@@ -223,6 +233,14 @@ def _driver(name: str) -> Driver:
     from graphkeras.codegen.cuda.driver import CudaDriver
 
     return CudaDriver(int(which or 0))
+
+
+def release_all() -> None:
+    """`Device.release` of every device that was used."""
+    with _lock:
+        found = list(_devices.values())
+    for device in found:
+        device.release()
 
 
 _current: list[str] = ["cuda:0"]

@@ -6,6 +6,7 @@ An executable reads bound arrays and runs any number of steps in one native call
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphkeras.backend.structure import SAME, Names, structure
-from graphkeras.core import placement
+from graphkeras.core import global_state, placement
 from graphkeras.ir import residence
 from graphkeras.ir.graph import Graph
 from graphkeras.ir.interpreter import evaluate
@@ -228,6 +229,16 @@ def open_device(name: str) -> Any:
     from graphkeras.codegen.cuda import device
 
     return device.get(name)
+
+
+def _release_memory() -> None:
+    """Give the memory of devices back that nobody uses; imports nothing where none was used."""
+    devices = sys.modules.get("graphkeras.codegen.cuda.device")
+    if devices is not None:
+        devices.release_all()
+
+
+global_state.when_memory_is_freed(_release_memory)
 
 
 def hold_data(arrays: Arrays) -> None:

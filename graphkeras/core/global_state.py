@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Callable
 from typing import Any
 
 _state = threading.local()
+_releases: list[Callable[[], None]] = []
 
 
 def get_global_attribute(name: str, default: Any = None, set_to_default: bool = False) -> Any:
@@ -26,7 +28,7 @@ def set_global_attribute(name: str, value: Any) -> None:
 def clear_session(free_memory: bool = True) -> None:
     """Reset automatic names, the global seed generator and open scopes.
 
-    free_memory: also run Python's garbage collector, so that the memory of deleted models is free at once.
+    free_memory: also run Python's garbage collector, so that the memory of deleted models is free at once, on GPUs too.
 
     Example:
 
@@ -36,3 +38,10 @@ def clear_session(free_memory: bool = True) -> None:
     _state.__dict__.clear()
     if free_memory:
         gc.collect()
+        for release in _releases:
+            release()
+
+
+def when_memory_is_freed(release: Callable[[], None]) -> None:
+    """Call this too when a session is cleared."""
+    _releases.append(release)

@@ -229,6 +229,19 @@ def test_a_capture_refuses_what_cuda_refuses(device: Device) -> None:
     device.driver.end_capture(device.stream)
 
 
+def test_memory_is_given_back_once(device: Device) -> None:
+    """An array that dies after its lease has ended does not give back what is another's by then."""
+    first = np.zeros(100, np.float32)
+    device.lease([first])
+    device.end_lease([first])
+    kept = np.ones(100, np.float32)
+    other = device.resident(kept)
+    del first
+    gc.collect()
+    assert device.take(400, "a test") != other.address
+    device.release()
+
+
 def test_a_few_steps_tell_the_times_of_their_kernels(device: Device) -> None:
     graph, aliases = linear_step()
     program = compiled(graph, aliases)

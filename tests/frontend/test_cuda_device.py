@@ -42,6 +42,19 @@ def data(n: int = 48) -> tuple[np.ndarray, np.ndarray]:
     return x, np.tanh(0.5 * x - 0.2).astype("float32")
 
 
+def test_a_cleared_session_gives_memory_back(simulated: None) -> None:
+    driver = executor.open_device("cuda:simulated").driver
+    made = model()
+    made.fit(*data(), epochs=1, verbose=0)
+    free, _ = driver.memory()
+    weights = made.get_weights()
+    keras.utils.clear_session()
+    assert driver.memory()[0] > free
+    np.testing.assert_array_equal(made.get_weights()[0], weights[0])
+    made.fit(*data(), epochs=1, verbose=0)  # what is still used works as before
+    assert not np.array_equal(made.get_weights()[0], weights[0])
+
+
 def model() -> keras.Model:
     keras.utils.set_random_seed(5)
     made = keras.Sequential([keras.Input((12,)), Scale()])
