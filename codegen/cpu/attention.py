@@ -26,6 +26,7 @@ from graphkeras.codegen.cpu.attention_parts import (
     tile_shape,
     turn_rows,
 )
+from graphkeras.codegen.cpu.choices import Candidate, pick
 from graphkeras.codegen.cpu.params import Params, items_per_chunk
 from graphkeras.codegen.cpu.vectors import vector_width
 from graphkeras.codegen.fuse import Group
@@ -42,8 +43,12 @@ MOST_ROWS = 240  # of a chunk: keys are packed once per chunk, and its sums stay
 def lower_attention(ctx: Lowering, group: Group) -> None:
     work = Work.of(ctx, group)
     results = [ctx.result(group.anchor, i, group.items) for i in range(3)]
+
+    def launch(c: Candidate) -> None:
+        ctx.launch(_Forward(c.value, *results).kernel(group))
+
     if work.q.shape[0] and work.queries and work.q.shape[2]:
-        ctx.launch(_Forward(work, *results).kernel(group))
+        launch(pick(ctx, "attention blocks", work.sizes(), work.key_blocks(), launch))
 
 
 class _Forward:

@@ -33,6 +33,7 @@ from graphkeras.codegen.cpu.attention_parts import (
     turn_rows,
     zero_rows,
 )
+from graphkeras.codegen.cpu.choices import Candidate, pick
 from graphkeras.codegen.cpu.handler import CpuHandler
 from graphkeras.codegen.cpu.params import Params, items_per_chunk, small_kernel
 from graphkeras.codegen.cpu.vectors import vector_width
@@ -52,22 +53,26 @@ def lower_attention_grad(ctx: Lowering, group: Group) -> None:
     results = [ctx.result(node, i, group.items) for i in range(3)]
     if not work.q.shape[0] or not work.q.shape[2]:
         return
-    parts = _parts(work)
-    by_query = results[0]
-    if parts > 1 or by_query.dtype != "float32":
-        by_query = ctx.new((parts, *work.q.shape), "float32", "gradients of q, part by part")
     others = [ctx.view(x) for x in node.inputs[-4:]]
     others = [others[0], *(x if x.is_contiguous else ctx.copy(x) for x in others[1:3]), others[3]]
-    ctx.launch(_Backward(work, others, [by_query, *results[1:]], parts).kernel(group))
-    if by_query is not results[0]:
-        _sum_parts(ctx, group, by_query, results[0])
+
+    def launch(c: Candidate) -> None:
+        parts, by_query = _parts(c.value), results[0]
+        if parts > 1 or by_query.dtype != "float32":
+            by_query = ctx.new((parts, *work.q.shape), "float32", "gradients of q, part by part")
+        ctx.launch(_Backward(c.value, others, [by_query, *results[1:]], parts).kernel(group))
+        if by_query is not results[0]:
+            _sum_parts(ctx, group, by_query, results[0])
+
+    launch(pick(ctx, "attention gradient blocks", work.sizes(), work.key_blocks(), launch))
 
 
 def _parts(work: Work) -> int:
-    """Parts of the keys: one where there are eight heads or more in the batch."""
+    """Parts of the keys, none of them empty: one where there are eight heads or more in the batch."""
     lines = work.k.shape[0] * work.k.shape[2]
     blocks = -(-work.keys // work.key_block)
-    return 1 if lines >= 8 else min(blocks, -(-MOST_PARTS // lines))
+    wanted = 1 if lines >= 8 else min(blocks, -(-MOST_PARTS // lines))
+    return -(-blocks // -(-blocks // wanted))
 
 
 def _sum_parts(ctx: Lowering, group: Group, parts: View, result: View) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from graphkeras.codegen.cpu.choices import Candidate
 from graphkeras.codegen.cpu.handler import HALF, CpuHandler, Val
 from graphkeras.codegen.cpu.params import HEADER, Params, comment
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
@@ -26,6 +27,9 @@ from graphkeras.ir.op import get_op
 from graphkeras.ir.ops.attention import HIDDEN, drop_limit
 
 STRIP = 48  # queries whose scores are at hand together; a multiple of every tile's rows
+KEY_BLOCKS = (512, 256, 128)  # keys of a block, at most
+DOWN = 8.0  # keys' worth of work that each block adds
+FLOPS, FAR = 1e11, 1.1  # a nominal core's, and what it costs where a block does not fit the second-level cache
 FEW = 4  # with fewer queries than this there is no matrix of scores to avoid
 
 
@@ -64,6 +68,7 @@ class Work:
     v: View
     masks: list[View]
     key: View | None
+    most_keys: int = 512
 
     @classmethod
     def of(cls, ctx: Lowering, group: Group) -> Work:
@@ -103,9 +108,26 @@ class Work:
 
     @property
     def key_block(self) -> int:
-        """Keys whose scores are at hand together: blocks of equal size that fit the second-level cache."""
-        most = 512 if self.depth + self.width <= 256 else 256
-        return padded(-(-self.keys // -(-self.keys // most)))
+        """Keys whose scores are at hand together: blocks of equal size, `most_keys` at most."""
+        return padded(-(-self.keys // -(-self.keys // self.most_keys)))
+
+    def key_blocks(self) -> list[Candidate]:
+        """Sizes of blocks: long ones bring sums down to a new largest score less often, if they fit the cache."""
+        found: dict[int, Candidate] = {}
+        for most in KEY_BLOCKS:
+            one = replace(self, most_keys=most)
+            block = one.key_block
+            near = 4 * (block * (3 * padded(self.depth) + padded(self.width)) + STRIP * one.score_step)
+            seconds = self.flops * (self.depth + self.width) / FLOPS * (1 + DOWN / block)
+            seconds *= 1.0 if near <= vectors().l2 else FAR
+            found.setdefault(block, Candidate(f"keys={block}", seconds, one))
+        return list(found.values())
+
+    def sizes(self) -> str:
+        """What the length of a block may follow: all that is known, as it is an argument."""
+        named = {"batch": self.q.shape[0], "heads": self.q.shape[2], "queries": self.queries, "keys": self.keys}
+        seen = {k: v for k, v in self.node.attrs.items() if k in ("causal", "window")}
+        return ",".join(f"{k}={v}" for k, v in {**named, "depth": self.depth, "width": self.width, **seen}.items())
 
     @property
     def score_step(self) -> int:

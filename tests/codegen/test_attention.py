@@ -172,6 +172,11 @@ def test_strided_operands_are_read_where_they_are() -> None:
     np.testing.assert_allclose(found[0], evaluate(graph, arrays)[0], rtol=1e-5, atol=1e-6)
 
 
+def test_blocks_of_keys_that_parts_do_not_divide() -> None:
+    """Two heads share six blocks in four parts at most: three of two blocks, none of them empty."""
+    check((1, 8, 3000, 2, 2, 16, 16))
+
+
 @pytest.mark.parametrize("sizes", [(1, 500, 1300, 1, 1, 16, 8), (5, 90, 90, 4, 2, 8, 8)])
 def test_same_bits_for_any_number_of_threads(sizes: tuple[int, ...]) -> None:
     graph, arrays = graph_of(operands(sizes), cotangent(sizes), {"causal": True})

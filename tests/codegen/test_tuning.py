@@ -13,13 +13,26 @@ import pytest
 
 from graphkeras.codegen import flags
 from graphkeras.codegen.compile import compile_graph
-from graphkeras.codegen.cpu import cache, choices, contract, product_shapes, remembered, tuning
+from graphkeras.codegen.cpu import (
+    attention,
+    attention_grad,
+    cache,
+    choices,
+    contract,
+    conv,
+    conv_grad,
+    product_shapes,
+    remembered,
+    tuning,
+)
 from graphkeras.codegen.cpu.choices import Candidate
 from graphkeras.codegen.cpu.params import Params, small_kernel
 from graphkeras.codegen.lower import Lowering
 from graphkeras.ir.graph import Builder, Graph
+from graphkeras.ir.interpreter import evaluate
+from graphkeras.ir.op import get_op
 from graphkeras.ir.types import TensorType
-from tests.codegen import harness
+from tests.codegen import harness, test_attention
 
 ELEMENTS = 4096
 
@@ -217,6 +230,56 @@ def test_all_candidates_of_products(case, kind, number, monkeypatch):
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6 * np.sqrt(k) * 4)
     if kind == "cut":
         assert taken
+
+
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+@pytest.mark.parametrize(
+    "case", [(2, 9, 20, 33, 3, 1, 1), (1, 12, 70, 130, 1, 1, 1), (2, 11, 5, 3, 3, 2, 1), (2, 10, 24, 1, 3, 1, 24)]
+)
+def test_all_forms_of_convolutions(case, op, number, monkeypatch):
+    n, side, cin, cout, taps, stride, groups = case
+    pad = ((taps // 2, taps // 2),) * 2
+    attrs = {"strides": (stride, stride), "padding": pad, "dilation": (1, 1), "groups": groups}
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((n, side, side, cin)).astype("float32")
+    w = rng.standard_normal((taps, taps, cin // groups, cout * groups)).astype("float32")
+    dy = rng.standard_normal((n, *((side - 1) // stride + 1,) * 2, cout * groups)).astype("float32")
+    arrays, more = {"conv": ((x, w), {}), "conv_input_grad": ((dy, w), {"shape": x.shape}),
+                    "conv_kernel_grad": ((x, dy), {"shape": w.shape})}[op]  # fmt: skip
+    taken = []
+
+    def pick(ctx, kind, spec, candidates, emit=None):
+        """The best of each form first, then other tiles."""
+        ranked = sorted(candidates, key=lambda c: c.seconds)
+        first = {c.value.name: c for c in reversed(ranked)}
+        ordered = [*first.values(), *(c for c in ranked if c not in first.values())]
+        taken.append(ordered[min(number, len(ordered) - 1)].name)
+        return ordered[min(number, len(ordered) - 1)]
+
+    monkeypatch.setattr(conv, "pick", pick)
+    monkeypatch.setattr(conv_grad, "pick", pick)
+    (got,) = harness.run(lambda b, *nodes: b.emit(op, *nodes, **attrs, **more), *arrays)
+    want = get_op(op).reference(*(a.astype("float64") for a in arrays), **attrs, **more)
+    np.testing.assert_allclose(got, want, rtol=0, atol=6e-6 * np.abs(want).max(), err_msg=str(taken))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_all_blocks_of_attention(number, monkeypatch):
+    def pick(ctx, kind, spec, candidates, emit=None):
+        if not kind.startswith("attention"):
+            return min(candidates, key=lambda c: c.seconds)
+        assert len(candidates) == 3
+        return candidates[number]
+
+    for module in (attention, attention_grad):
+        monkeypatch.setattr(module, "pick", pick)
+    sizes = (1, 700, 700, 2, 2, 16, 16)
+    graph, arrays = test_attention.graph_of(test_attention.operands(sizes), test_attention.cotangent(sizes), {})
+    program, results = test_attention.run(graph, arrays)
+    assert test_attention.fused(program)
+    for got, want in zip(results, evaluate(graph, [a.astype("float64") for a in arrays]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
 
 
 def test_a_tile_changes_no_bit(monkeypatch):
