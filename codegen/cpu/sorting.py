@@ -12,6 +12,7 @@ from graphkeras.codegen.kernel import View
 from graphkeras.codegen.lower import Lowering, LoweringError, lowers
 from graphkeras.ir.node import Node
 
+FEW = 32  # so many of a line are found by selection, more by sorting
 _COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
 
 
@@ -92,6 +93,37 @@ def _sort_lines(dtype: str, descending: bool) -> list[str]:
     ]
 
 
+def _select_lines(dtype: str) -> list[str]:
+    """The largest `keep` of one line in `keys`, from the largest on, and their places in `order`; NaN comes first.
+
+    Most values are no larger than the smallest of those found so far and are passed over by one comparison.
+    """
+    larger = "{0} > {1}"
+    if dtype.startswith("float"):
+        larger += " or ({0} != {0} and {1} == {1})"
+    return [
+        "found = 0",
+        "for i in range(n):",
+        "    value = x[start + i * inner]",
+        "    new = found < keep",
+        "    if new or " + larger.format("value", "keys[keep - 1]") + ":",
+        "        at = select(new, found, keep - 1)",
+        "        moving = at > 0",
+        "        while moving:",
+        "            before = keys[at - 1]",
+        "            if " + larger.format("value", "before") + ":",
+        "                keys[at] = before",
+        "                order[at] = order[at - 1]",
+        "                at -= 1",
+        "                moving = at > 0",
+        "            else:",
+        "                moving = False",
+        "        keys[at] = value",
+        "        order[at] = i",
+        "        found = select(new, found + 1, found)",
+    ]
+
+
 def _sort_kernel(
     ctx: Lowering, node: Node, axis: int, values: View | None, places: View | None, descending: bool
 ) -> None:
@@ -110,18 +142,19 @@ def _sort_kernel(
     if places is not None:
         params.target("places", places)
     words = x.dtype if x.dtype != "bool" else "uint8"
-    for name in ("keys", "other_keys"):
-        params.scratch(name, n, words)
-    for name in ("order", "other_order"):
-        params.scratch(name, n, "int64")
+    few = keep <= FEW and node.op == "top_k"
+    for name in ("keys",) if few else ("keys", "other_keys"):
+        params.scratch(name, keep if few else n, words)
+    for name in ("order",) if few else ("order", "other_order"):
+        params.scratch(name, keep if few else n, "int64")
     params.ints(n=n, keep=keep)
     (params.literal if inner == 1 else params.word)("inner", inner)
-    entry = "n - 1 - i" if descending else "i"
+    entry = "n - 1 - i" if descending and not few else "i"
     body = [
         "for item in range(lo, hi):",
         "    start = item // inner * n * inner + item % inner",
         "    target = item // inner * keep * inner + item % inner",
-        *("    " + line for line in _sort_lines(words, descending)),
+        *("    " + line for line in (_select_lines(words) if few else _sort_lines(words, descending))),
         "    for i in range(keep):",
     ]
     if values is not None:
@@ -129,10 +162,11 @@ def _sort_kernel(
     if places is not None:
         body.append(f"        places[target + i * inner] = int32(order[{entry}])")
     direction = "Descending" if descending else "Ascending"
-    head = f"{direction} stable merge sort along one axis, {x.dtype}. One item is one line."
+    how = "The largest few" if few else f"{direction} stable merge sort"
+    head = f"{how} along one axis, {x.dtype}. One item is one line."
     lines = outer * inner
     moved = 3.0 * math.prod(x.shape) * x.itemsize
-    cost = n * max(1, n.bit_length())
+    cost = n if few else n * max(1, n.bit_length())
     ctx.launch(small_kernel(node.op, head, params, body, lines, rows_per_chunk(4 * cost), node, moved))
 
 

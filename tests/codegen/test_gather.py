@@ -203,3 +203,16 @@ def test_top_k(k):
         np.testing.assert_array_equal(got, expected)
     only = run(lambda b, x: b.item(b.top_k(x, k=k), 1), x)[0]
     np.testing.assert_array_equal(only, want[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int8", "uint16"])
+@pytest.mark.parametrize("k", [1, 7, 32, 33])
+def test_top_k_of_long_lines_with_ties_and_missing_values(dtype, k):
+    x = np.round(np.abs(_random((6, 700)))).astype(numpy_dtype(dtype))
+    x[1] = np.sort(x[1])
+    if dtype.startswith("float"):
+        x[2, 5:9], x[3], x[4, ::2] = np.nan, np.nan, -np.inf
+    want = get_op("top_k").reference(x, k=k)
+    got = run(lambda b, x: (b.item(b.top_k(x, k=k), 0), b.item(b.top_k(x, k=k), 1)), x)
+    for found, expected in zip(got, want, strict=True):
+        np.testing.assert_array_equal(np.asarray(found, np.float64), np.asarray(expected, np.float64))
