@@ -169,7 +169,7 @@ class DeviceExecutable(NativeExecutable):
         self.steps_done += steps
 
     def roof_share(self, flops: float, nbytes: float, seconds: float) -> float | None:
-        """None: kernels of a device are not timed one by one."""
+        """None: the limits of GPUs are not measured."""
         return None
 
 
