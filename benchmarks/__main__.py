@@ -100,6 +100,8 @@ def measure(arguments: argparse.Namespace) -> records.Report:
     except KeyboardInterrupt:
         report["interrupted"] = True
         print("\ninterrupted: what had been measured is kept", flush=True)
+        for suite, rows in report["suites"].items():
+            print(importlib.import_module(f"benchmarks.{SUITES[suite][0]}").text(rows))
     records.write(report, path)
     print(f"\nwritten to {path}")
     return report
