@@ -62,7 +62,7 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     if mode == "check":
         params.source("status", View(ctx.status, "int64", (4,), (1,)))
         params.word("node", node.id)
-    params.ints(count=count, extent=extent)
+    params.ints(count=count, extent=extent, rows_ahead=_rows_ahead(inner * x.itemsize))
     (params.literal if inner == 1 else params.word)("inner", inner)
     report = ["    set_status(status, 1, node, int64(indices[item % count]), extent)"] if mode == "check" else []
     missing = [
@@ -74,7 +74,7 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     ]
     body = [
         "for item in range(lo, hi):",
-        *("    " + line for line in _fetched_ahead(inner * x.itemsize, x.itemsize)),
+        *("    " + line for line in _fetched_ahead(x.itemsize)),
         *("    " + line for line in place_of("place", "indices[item % count]", mode)),
         *("    " + line for line in (missing if mode != "clip" else [])),
         "    source = shift(x, (item // count * extent + place) * inner)",
@@ -89,15 +89,22 @@ def lower_take(ctx: Lowering, group: Group) -> None:
     )
 
 
-def _fetched_ahead(row: int, itemsize: int) -> list[str]:
-    """Lines that ask for a row which is read soon: rows lie anywhere, so the memory cannot foresee the next one."""
-    if row < 4 * LINE:  # several short rows are under way at once anyhow
-        return []
+def _rows_ahead(row: int) -> int:
+    """How many rows of that many bytes before it is read one is asked for; 0: it is not.
+
+    Rows lie anywhere, so the memory cannot foresee the next one; several short ones are under way at once anyhow.
+    """
+    return max(1, AHEAD // row) if row >= 4 * LINE else 0
+
+
+def _fetched_ahead(itemsize: int) -> list[str]:
+    """Lines that ask for the row that is read `rows_ahead` items later. A row may be as long as a sequence."""
     return [
-        f"ahead = min(item + {max(1, AHEAD // row)}, hi - 1)",
-        "coming = shift(x, (ahead // count * extent + int64(indices[ahead % count])) * inner)",
-        f"for j in range(0, inner, {LINE // itemsize}):",
-        "    prefetch(shift(coming, j))",
+        "if rows_ahead > 0:",
+        "    ahead = min(item + rows_ahead, hi - 1)",
+        "    coming = shift(x, (ahead // count * extent + int64(indices[ahead % count])) * inner)",
+        f"    for j in range(0, inner, {LINE // itemsize}):",
+        "        prefetch(shift(coming, j))",
     ]
 
 
