@@ -130,9 +130,10 @@ def _tiles(c: Window, tile: Tile) -> float:
 
 
 def _panels(c: Window, tile: Tile) -> float:
-    pixels = IMAGES * _pixels(c)
     copied = COPIED * c.depth * -(-_columns(c) // tile.nv) * tile.nv
-    return _edges(c) * tile.over(pixels, _columns(c), c.depth) + copied
+    pieces = -(-c.depth * tile.nv * vectors().bytes // conv_wide.PIECE)  # of the depth, each near while rows use it
+    once = tile.over(_pixels(c), _columns(c), -(-c.depth // pieces), tail=True)
+    return _edges(c) * IMAGES * pieces * once + copied
 
 
 def _vectors(c: Window) -> float:

@@ -93,7 +93,7 @@ def plan_of(c: Window, gradient_of_input: bool = False) -> Plan:
     square = Square(_outputs(axes), taps, strides, dilation, c.groups, c.groups, c.groups)  # type: ignore[arg-type]
     if gradient_of_input:
         outputs = tuple(-(-n // s) * s for n, s in zip(square.outputs, strides, strict=True))
-        phase = tuple(a.low % a.stride for a in axes)
+        phase = axes[0].low % axes[0].stride, axes[1].low % axes[1].stride
         square = replace(square, outputs=outputs, strides=(1, 1), spread=strides, phase=phase)
     tiles = tuple(-(-a.count // n) for a, n in zip(axes, square.outputs, strict=True))
     block = max(1, ELEMENTS // (math.prod(square.outputs) * c.groups))
