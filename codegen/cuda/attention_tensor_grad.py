@@ -18,6 +18,7 @@ def _is_small(work: Work) -> bool:
 
 class _Backward(Fragments):
     slot = 0  # bytes of the tiles of a step
+
     def __init__(self, work: Work, group: Group, title: str, cut: Cut, ct: View, rows: Sequence[View]) -> None:
         super().__init__(work, group, f"{title} on tensor cores, {work.q.dtype}", cut)
         self.ct, self.rows_of = Operand(self.source, ct), rows

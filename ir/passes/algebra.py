@@ -277,8 +277,24 @@ def _extent(factor: Node, x: Node, axis: int) -> int:
     return 1 if own < 0 else factor.shape[own]
 
 
+@rule("argmax", "argmin")
+def first_extreme(b: Builder, n: Node) -> Node | None:
+    """The first place of the extreme value along the innermost axis: two vectorised passes for one that is not."""
+    (x,) = n.inputs
+    axis = n.attrs["axis"] % max(x.type.rank, 1)
+    if axis != x.type.rank - 1 or x.dtype == "bool":
+        return None
+    extreme = b.reduce_max if n.op == "argmax" else b.reduce_min
+    found = b.eq(x, extreme(x, axes=(axis,), keepdims=True))
+    if is_float(x.dtype):
+        found = b.emit("or", found, b.ne(x, x))  # an extreme value of NaN equals nothing: the first NaN wins
+    places = b.iota(shape=x.shape, axis=axis, dtype="int32")
+    return b.reduce_min(b.select(found, places, x.shape[axis]), axes=(axis,), keepdims=False)
+
+
 ALGEBRA = (
     factor_out_of_sum,
+    first_extreme,
     mul_one,
     mul_minus_one,
     constants_together,

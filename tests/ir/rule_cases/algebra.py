@@ -4,6 +4,44 @@ from __future__ import annotations
 
 CASES: list[tuple[str, str, str]] = [
     (
+        "first_extreme",
+        """
+%0 = input("x") : float32[2,3]
+%1 = argmax(%0, axis=1) : int32[2]
+return %1
+""",
+        """
+%0 = input("x") : float32[2,3]
+%1 = reduce_max(%0, axes=(1,), keepdims=True) : float32[2,1]
+%2 = eq(%0, %1) : bool[2,3]
+%3 = ne(%0, %0) : bool[2,3]
+%4 = or(%2, %3) : bool[2,3]
+%5 = iota(axis=1, dtype="int32", shape=(2, 3)) : int32[2,3]
+%6 = const(3) : int32[]
+%7 = select(%4, %5, %6) : int32[2,3]
+%8 = reduce_min(%7, axes=(1,), keepdims=False) : int32[2]
+return %8
+""",
+    ),
+    (
+        "first_extreme",
+        """
+%0 = input("x") : int32[2,3]
+%1 = argmin(%0, axis=1) : int32[2]
+return %1
+""",
+        """
+%0 = input("x") : int32[2,3]
+%1 = reduce_min(%0, axes=(1,), keepdims=True) : int32[2,1]
+%2 = eq(%0, %1) : bool[2,3]
+%3 = iota(axis=1, dtype="int32", shape=(2, 3)) : int32[2,3]
+%4 = const(3) : int32[]
+%5 = select(%2, %3, %4) : int32[2,3]
+%6 = reduce_min(%5, axes=(1,), keepdims=False) : int32[2]
+return %6
+""",
+    ),
+    (
         "mul_one",
         """
 %0 = input("x") : float32[2,3]
