@@ -2,16 +2,22 @@
 
 Results do not depend on the number of threads, so a program may change it between two calls. On a quiet machine all
 threads win; where other jobs hold the cores, threads that wait for one another at every kernel lose badly (4x was
-seen), and one thread is best. Runs that are long enough to be timed keep an estimate for each choice; the loser is
-tried again now and then.
+seen), and one thread is best. Runs that are long enough to be timed are compared by the fastest of the last few: the
+cores of a virtual machine are at times two and at times one, for some runs or some seconds, and the mean of a bad time
+would send a program to one thread that is twice as fast on two for most of the time. The loser is tried again now and
+then, for a few runs, unless the first one shows that it is far behind.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 TIMED_FROM = 1e-3  # seconds of a run below which waking the threads would hide the difference
+RECENT = 8  # runs of the winner that count
+TRIAL = 3  # runs of the other choice when it is tried
+FAR = 1.5  # times as slow: not worth a second run
 FIRST_RETRY = 4  # timed runs after which the loser gets another chance; doubled each time it loses again
-LAST_RETRY = 64
-SMOOTH = 0.5
+LAST_RETRY, LAST_RETRY_FAR = 16, 64
 
 
 class ThreadChoice:
@@ -19,18 +25,18 @@ class ThreadChoice:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._seconds: dict[int, float] = {}
         self._best = most
+        self._recent: deque[float] = deque(maxlen=RECENT)  # seconds per step of the best choice
+        self._trial: list[float] = []  # of the other one, while it is tried
         self._wait = FIRST_RETRY
         self._since = 0  # timed runs since the loser was tried
         self._warm = False
 
     def pick(self) -> int:
         """The number of threads for the next run."""
-        if self.most == 1 or self.most not in self._seconds:
-            return self.most
-        other = 1 if self._best == self.most else self.most
-        return other if other not in self._seconds or self._since >= self._wait else self._best
+        if self.most == 1 or self._since < self._wait:
+            return self._best
+        return 1 if self._best == self.most else self.most
 
     def learn(self, threads: int, steps: int, seconds: float) -> None:
         """Note how long a run took."""
@@ -39,16 +45,21 @@ class ThreadChoice:
         if not self._warm:  # the first run wakes threads and touches memory for the first time
             self._warm = True
             return
-        step = seconds / steps
-        before = self._seconds.get(threads)
-        if threads == self._best and before is not None:
-            self._seconds[threads] = before + SMOOTH * (step - before)
+        if threads == self._best:
+            self._recent.append(seconds / steps)
             self._since += 1
+        elif self._recent:
+            self._trial.append(seconds / steps)
+            self._judge(threads)
+
+    def _judge(self, threads: int) -> None:
+        best = min(self._recent)
+        far = min(self._trial) > FAR * best
+        if len(self._trial) < TRIAL and not far:
             return
-        self._seconds[threads] = step  # an old estimate says nothing about the machine of now
-        if len(self._seconds) < 2:
-            return
-        self._since = 0
-        winner = min(self._seconds, key=lambda n: self._seconds[n])
-        self._wait = FIRST_RETRY if winner != self._best else min(2 * self._wait, LAST_RETRY)
-        self._best = winner
+        if min(self._trial) < best:
+            self._best, self._wait = threads, FIRST_RETRY
+            self._recent = deque(self._trial, maxlen=RECENT)
+        else:
+            self._wait = min(2 * self._wait, LAST_RETRY_FAR if far else LAST_RETRY)
+        self._trial, self._since = [], 0
