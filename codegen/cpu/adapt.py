@@ -17,7 +17,7 @@ RECENT = 8  # runs of the winner that count
 TRIAL = 3  # runs of the other choice when it is tried
 FAR = 1.5  # times as slow: not worth a second run
 FIRST_RETRY = 4  # timed runs after which the loser gets another chance; doubled each time it loses again
-LAST_RETRY, LAST_RETRY_FAR = 16, 64
+LAST_RETRY, LAST_RETRY_FAR = 32, 64
 
 
 class ThreadChoice:
