@@ -22,7 +22,7 @@ from dataclasses import replace
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.choices import Candidate, pick
 from graphkeras.codegen.cpu.packing import STRIP_TILES, pack_panel, pack_rows, turns_blocks
-from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, items_per_chunk
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, template_kernel
 from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, sum_runs, widened
 from graphkeras.codegen.cpu.product_shapes import (
     KBLOCK,
@@ -200,28 +200,9 @@ class _Printer:
                 body.begin(w, len(params.args))
             with w.block("for item in range(lo, hi)"):
                 self._item(body, group)
-        chunk = items_per_chunk(self.extent, self.p.flops)
-        anchor = group.anchor
-        moved = sum(float(x.itemsize * math.prod(x.shape)) for x in (self.a, self.b))
-        args, reads, writes = params.args, params.reads, params.writes
-        if body is None:
-            moved += anchor.type.nbytes
-        else:
-            args, reads, writes = [*args, *body.args], [*reads, *body.reads], [*writes, *body.writes]
-            moved += body.traffic
-        return Kernel(
-            f"dot_{self.p.m}x{self.p.n}x{self.p.k}",
-            w.text(),
-            tuple(args),
-            max(1, self.extent),
-            chunk,
-            tuple(reads),
-            tuple(writes),
-            flops=self.p.flops,
-            nbytes=moved,
-            nodes=tuple(group.nodes),
-            reason="product" + ("" if body is None else " + epilogue"),
-        )
+        p = self.p
+        name = f"dot_{p.m}x{p.n}x{p.k}"
+        return template_kernel(name, w, params, group, body, self.extent, p.flops, (self.a, self.b), "product")
 
     def _head(self, group: Group) -> None:
         w, s = self.w, self.s

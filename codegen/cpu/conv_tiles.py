@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphkeras.codegen.cpu.cost_model import Tile
-from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, items_per_chunk
+from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, template_kernel
 from graphkeras.codegen.cpu.product import merged
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.cpu.window import Window
@@ -90,22 +90,9 @@ class WindowPrinter:
                     w.line("x_at = image0 * image_step + row0 * x_row")
                 self._tiles()
         items = self.bands * -(-c.images // self.images)
-        own = self.direct is not None
-        args, reads, writes = params.args, params.reads, params.writes
-        moved = sum(v.itemsize * math.prod(v.shape) for v in (self.x, self.w))
-        return Kernel(
-            self.group.anchor.op,
-            w.text(),
-            tuple(args if own else [*args, *self.body.args]),
-            items,
-            items_per_chunk(items, c.flops),
-            tuple(reads if own else [*reads, *self.body.reads]),
-            tuple(writes if own else self.body.writes),
-            flops=c.flops,
-            nbytes=moved + (self.group.anchor.type.nbytes if own else self.body.traffic),
-            nodes=tuple(self.group.nodes),
-            reason="convolution" + ("" if own else " + epilogue"),
-        )
+        body = self.body if self.direct is None else None
+        op, operands = self.group.anchor.op, (self.x, self.w)
+        return template_kernel(op, w, params, self.group, body, items, c.flops, operands, "convolution")
 
     def _head(self) -> None:
         w, c = self.text, self.c

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from graphkeras.codegen.cpu.params import HEADER, Params, comment, items_per_chunk
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, template_kernel
 from graphkeras.codegen.cpu.product import sum_runs
 from graphkeras.codegen.cpu.squares import Square
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
@@ -151,17 +151,9 @@ def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, g
                         _print_call(text, plan, "w, k0 + k", "0", f"{plan.square.outputs[1] * width}")
                         _print_epilogue(text, group, plan, width)
     items = c.images * -(-c.groups // plan.channels) if plan.channels else -(-c.images * plan.per_image // plan.block)
-    own = direct is not None
-    moved = sum(v.itemsize * math.prod(v.shape) for v in (x, w))
-    ctx.launch(
-        Kernel(
-            node.op, text.text(), tuple(params.args if own else [*params.args, *body.args]), items,
-            items_per_chunk(items, 4 * c.flops), tuple(params.reads if own else [*params.reads, *body.reads]),
-            tuple(params.writes if own else body.writes), flops=c.flops,
-            nbytes=moved + (node.type.nbytes if own else body.traffic), nodes=tuple(group.nodes),
-            reason="depthwise convolution" + ("" if own else " + epilogue"),
-        )
-    )  # fmt: skip
+    own_body = body if direct is None else None
+    what = "depthwise convolution"
+    ctx.launch(template_kernel(node.op, text, params, group, own_body, items, c.flops, (x, w), what, work=4 * c.flops))
 
 
 def _fitted(plan: Plan, y_step: int) -> Plan:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Kernel, Ptr, Scratch, View
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import numpy_dtype
+
+if TYPE_CHECKING:
+    from graphkeras.codegen.body import Body
+    from graphkeras.codegen.fuse import Group
 
 HEADER = "from graphkeras.codegen.cpu.support import *"
 
@@ -114,6 +120,44 @@ def small_kernel(
     reads, writes = tuple(dict.fromkeys(params.reads)), tuple(dict.fromkeys(params.writes))
     args = tuple(params.args)
     return Kernel(name, w.text(), args, extent, max(1, chunk), reads, writes, 0.0, nbytes, (node,))
+
+
+def template_kernel(
+    name: str,
+    w: Writer,
+    params: Params,
+    group: Group,
+    body: Body | None,
+    extent: int,
+    flops: float,
+    operands: Sequence[View],
+    what: str,
+    work: float | None = None,
+) -> Kernel:
+    """The kernel of a template that stores its result itself, or hands it to the epilogue `body`.
+
+    operands: what it reads. flops: that the mathematics needs; work: by which items are dealt out, where that differs.
+    """
+    args, reads, writes = params.args, params.reads, params.writes
+    moved = sum(float(v.itemsize * math.prod(v.shape)) for v in operands)
+    if body is None:
+        moved += group.anchor.type.nbytes
+    else:
+        args, reads, writes = [*args, *body.args], [*reads, *body.reads], list(body.writes)
+        moved += body.traffic
+    return Kernel(
+        name,
+        w.text(),
+        tuple(args),
+        max(1, extent),
+        items_per_chunk(extent, flops if work is None else work),
+        tuple(reads),
+        tuple(writes),
+        flops=flops,
+        nbytes=moved,
+        nodes=tuple(group.nodes),
+        reason=what + ("" if body is None else " + epilogue"),
+    )
 
 
 def rows_per_chunk(elements: int) -> int:

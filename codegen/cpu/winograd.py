@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from graphkeras.codegen import flags
-from graphkeras.codegen.cpu.params import HEADER, Params, comment, items_per_chunk, small_kernel
+from graphkeras.codegen.cpu.params import HEADER, Params, comment, small_kernel, template_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.cpu.window import Window
 from graphkeras.codegen.cpu.winograd_sizes import OUT, POINTS, TAPS, UNROLL
@@ -140,22 +140,11 @@ class _Forward:
                 print_inputs(w, c, cut)
                 self._products()
                 self._outputs()
-        own, items = self.direct is not None, -(-c.images * cut.per_image // cut.block)
+        items = -(-c.images * cut.per_image // cut.block)
         flops = 2.0 * POINTS * c.images * cut.per_image * c.cin * c.cout
-        moved = sum(v.itemsize * math.prod(v.shape) for v in (self.x, self.u))
-        return Kernel(
-            self.group.anchor.op,
-            w.text(),
-            tuple(params.args if own else [*params.args, *self.body.args]),
-            items,
-            items_per_chunk(items, flops),
-            tuple(params.reads if own else [*params.reads, *self.body.reads]),
-            tuple(params.writes if own else self.body.writes),
-            flops=flops,
-            nbytes=moved + (self.group.anchor.type.nbytes if own else self.body.traffic),
-            nodes=tuple(self.group.nodes),
-            reason="convolution in Winograd's form" + ("" if own else " + epilogue"),
-        )
+        body = self.body if self.direct is None else None
+        op, what = self.group.anchor.op, "convolution in Winograd's form"
+        return template_kernel(op, w, params, self.group, body, items, flops, (self.x, self.u), what)
 
     def _head(self) -> None:
         c, cut, w = self.c, self.cut, self.text

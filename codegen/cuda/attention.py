@@ -10,7 +10,6 @@ from graphkeras.codegen.cpu.attention_parts import Work
 from graphkeras.codegen.cuda.attention_source import refusal
 from graphkeras.codegen.cuda.attention_tensor import TensorForward, on_tensor_cores
 from graphkeras.codegen.cuda.attention_tiles import Columns, Tiled, Tiles
-from graphkeras.codegen.cuda.source import WARP
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
@@ -30,7 +29,6 @@ class _Forward(Tiled):
         super().__init__(work, group, "attention: scores, softmax, weighted values", Tiles.of(work, work.queries))
         self.results = results
         self.out, self.top, self.total = (self.source.destination(v) for v in results)
-        self.again = work.skips and work.may_see_nothing
         self.columns = Columns.of(work.width)
 
     def kernel(self) -> Kernel:
@@ -45,16 +43,7 @@ class _Forward(Tiled):
         for name in ("most", "total"):
             w.line(f"{name} = local_array({tiles.each}, float32)")
         w.line("skip = True")
-        if self.again:  # where a query saw no key, all keys count
-            votes = self.source.scratch(max(tiles.threads // WARP, 1) * 4)
-            w.line(f"votes = shared_memory() + {votes}")
-            w.line("turn = 0")
-            with w.block("while turn < 2"):
-                self._walk()
-                w.line("turn = turn + 1")
-                self._vote()
-        else:
-            self._walk()
+        self.walk_again(self._walk, self._blind, ("skip = False",))
         self._results()
         flops = work.flops * (work.depth + work.width)
         return self.finish(f"attention_{work.depth}", blocks, flops, self.results)
@@ -105,22 +94,11 @@ class _Forward(Tiled):
                 self.store_weight("p")
             w.line("total[i] = added")
 
-    def _vote(self) -> None:
-        """One more turn over all keys if any of the block's queries saw none of them."""
+    def _blind(self) -> None:
         w, tiles = self.w, self.tiles
-        w.line("blind = False")
         with w.block(f"for i in range({tiles.each})"):
             row = f"first + ty * {tiles.each} + i < {self.queries}"
             w.line(f"blind = blind | ((most[i] <= float32({HIDDEN!r})) & ({row}))")
-        w.line("word = ballot(blind)")
-        with w.block(f"if thread_index() & {WARP - 1} == 0"):
-            w.line(f"shared_store_uint32(votes, thread_index() >> {WARP.bit_length() - 1}, word)")
-        w.line("sync_threads()")
-        w.line("any = uint32(0)")
-        with w.block(f"for z in range({max(tiles.threads // WARP, 1)})"):
-            w.line("any = any | shared_load_uint32(votes, z)")
-        w.line("turn = select(any == uint32(0), 2, turn)")
-        w.line("skip = False")
 
     def _results(self) -> None:
         w, tiles = self.w, self.tiles

@@ -327,14 +327,3 @@ class Fragments(AttentionSource):
         for d in (1, 2):
             other = f"shuffle_xor({name}, {d})"
             self.w.line(f"{name} = maximum({name}, {other})" if combine == "max" else f"{name} = {name} + {other}")
-
-    def vote(self, place: str) -> None:
-        """Print any: not 0 where `blind` holds for some thread of the block. place: 4 bytes for each warp."""
-        w = self.w
-        w.line("word = ballot(blind)")
-        with w.block("if lane == 0"):
-            w.line(f"shared_store_uint32({place}, thread_index() >> 5, word)")
-        w.line("sync_threads()")
-        w.line("any = uint32(0)")
-        with w.block(f"for z in range({self.cut.warps})"):
-            w.line(f"any = any | shared_load_uint32({place}, z)")

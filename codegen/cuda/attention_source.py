@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from graphkeras.codegen.cpu.attention_parts import Work
 from graphkeras.codegen.cpu.handler import CpuHandler, Val
 from graphkeras.codegen.cuda.language import SIZES, divisor
-from graphkeras.codegen.cuda.source import Source, decompose
+from graphkeras.codegen.cuda.source import WARP, Source, decompose
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.writer import Writer
@@ -62,6 +62,7 @@ class AttentionSource:
 
     def __init__(self, work: Work, group: Group, title: str, rows: int, threads: int) -> None:
         self.work, self.rows_owned = work, rows
+        self.warps = max(threads // WARP, 1)
         self.source = Source(title, group.nodes, threads)
         self.w = self.source.w
         attrs, source = work.node.attrs, self.source
@@ -115,6 +116,37 @@ class AttentionSource:
         w.line(f"key1 = fetch_uint32({key}, 1)")
         w.line(f"limit = uint32({source.word(drop_limit(rate))})")
         w.line(f"factor = float32({source.real(1 / (1 - rate))})")
+
+    # -- queries that see nothing ------------------------------------------------------------------
+    def vote(self) -> None:
+        """Print any: not 0 where `blind` holds for some thread of the block."""
+        w = self.w
+        w.line(f"votes = shared_memory() + {self.source.scratch(4 * self.warps)}")
+        w.line("word = ballot(blind)")
+        with w.block(f"if thread_index() & {WARP - 1} == 0"):
+            w.line(f"shared_store_uint32(votes, thread_index() >> {WARP.bit_length() - 1}, word)")
+        w.line("sync_threads()")
+        w.line("any = uint32(0)")
+        with w.block(f"for z in range({self.warps})"):
+            w.line("any = any | shared_load_uint32(votes, z)")
+
+    def walk_again(self, walk: Callable[[], None], blind: Callable[[], None], all_keys: Sequence[str]) -> None:
+        """Print a walk over the keys that the masks' shapes leave; where a query may have seen none, all keys count:
+        a second walk. blind: prints how a thread notices; all_keys: lines that widen the walk."""
+        w = self.w
+        if not (self.work.skips and self.work.may_see_nothing):
+            walk()
+            return
+        w.line("turn = 0")
+        with w.block("while turn < 2"):
+            walk()
+            w.line("turn = turn + 1")
+            w.line("blind = False")
+            blind()
+            self.vote()
+            w.line("turn = select(any == uint32(0), 2, turn)")
+            for line in all_keys:
+                w.line(line)
 
     # -- which part --------------------------------------------------------------------------------
     def place(self, heads: int, length: int) -> int:

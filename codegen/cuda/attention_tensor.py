@@ -27,7 +27,6 @@ class TensorForward(Fragments):
         super().__init__(work, group, f"attention on tensor cores, {work.q.dtype}", cut_of(work))
         self.results = results
         self.out, self.top, self.total = (self.source.destination(v) for v in results)
-        self.again = work.skips and work.may_see_nothing
 
     def kernel(self) -> Kernel:
         w, work, cut = self.w, self.work, self.cut
@@ -38,15 +37,7 @@ class TensorForward(Fragments):
         self.fetch(self.q, "sq", "h", "first", self.queries, cut.rows)
         self.sums("acc", work.width)
         self.limits(self.keys)
-        if self.again:  # where a query saw no key, all keys count
-            w.line(f"votes = shared_memory() + {self.source.scratch(4 * cut.warps)}")
-            w.line("turn = 0")
-            with w.block("while turn < 2"):
-                self._walk()
-                w.line("turn = turn + 1")
-                self._vote()
-        else:
-            self._walk()
+        self.walk_again(self._walk, self._blind, ("start = 0", f"end = {self.keys}"))
         self._results()
         flops = work.flops * (work.depth + work.width)
         return self.finish(f"tensor_attention_{work.depth}", blocks, flops, self.results)
@@ -105,16 +96,9 @@ class TensorForward(Fragments):
             w.line(f"score[{z}] = p" + (f" * {self.kept(z)}" if self.work.key is not None else ""))
         w.line(f"total{r} = added")
 
-    def _vote(self) -> None:
-        """One more turn over all keys if any of the block's queries saw none of them."""
-        w = self.w
-        w.line("blind = False")
+    def _blind(self) -> None:
         for r, _, _, row in self.rows():
-            w.line(f"blind = blind | ((most{r} <= float32({HIDDEN!r})) & (first + {row} < {self.queries}))")
-        self.vote("votes")
-        w.line("turn = select(any == uint32(0), 2, turn)")
-        w.line("start = 0")
-        w.line(f"end = {self.keys}")
+            self.w.line(f"blind = blind | ((most{r} <= float32({HIDDEN!r})) & (first + {row} < {self.queries}))")
 
     def _results(self) -> None:
         w = self.w

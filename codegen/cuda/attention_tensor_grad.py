@@ -180,12 +180,11 @@ class TensorByKey(_Backward):
         w.line(f"next_h = own * {self.sharing}")
         self.limits(self.queries)
         if work.skips and work.may_see_nothing:
-            votes = self.source.scratch(4 * self.cut.warps)
             w.line("blind = False")
             with w.block(f"for r in range(thread_index(), {self.sharing} * {self.queries}, {self.cut.threads})"):
                 at = f"(b * {self.heads} + next_h) * {self.queries} + r"
                 w.line(f"blind = blind | (fetch_float32({self.top}, {at}) <= float32({HIDDEN!r}))")
-            self.vote(f"shared_memory() + {votes}")
+            self.vote()
             w.line("start = select(any == uint32(0), start, 0)")
             w.line(f"end = select(any == uint32(0), end, {self.queries})")
         w.line(f"steps = maximum(0, (end - start + {columns - 1}) // {columns}) * {self.sharing}")
