@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from graphkeras.codegen import flags, report
 from graphkeras.codegen.check import CheckedProgram
 from graphkeras.codegen.claims import Claims
-from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Int, Kernel, View, Where, contiguous_strides
+from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Kernel, View, Where, contiguous_strides
 from graphkeras.codegen.lower import Lowering, LoweringError, can_lower
 from graphkeras.codegen.memory import bodies, plan_memory
 from graphkeras.codegen.program import Program
@@ -58,6 +57,7 @@ def compile_graph(
                     f"output {k} ({node.type}) cannot take the memory of input {source} ({graph.inputs[source].type})"
                 )
             outputs.append(inputs[source])
+    ctx.updated = frozenset(inputs[k].buffer for k in (aliases or {}).values())
     ctx.graph(graph, inputs, outputs)
     instructions = ctx.instructions if "join_launches" in off else join_segments(ctx.instructions)
     plan = plan_memory(instructions, align=target.align)
@@ -106,7 +106,7 @@ def _bound(shape: tuple[int, ...], dtype: str, where: Where, index: int, label: 
 
 # -- one launch for many --------------------------------------------------------------------------------
 def join_segments(instructions: list[Instruction]) -> list[Instruction]:
-    """Join independent launches of one segmented source into a single launch (all Adam updates become one)."""
+    """Join independent launches of one source that can be joined (all Adam updates become one)."""
     result: list[Instruction] = []
     for instruction in instructions:
         for body in bodies(instruction):
@@ -117,9 +117,9 @@ def join_segments(instructions: list[Instruction]) -> list[Instruction]:
 
 
 def _joined(done: list[Instruction], instruction: Instruction) -> bool:
-    if not isinstance(instruction, Call) or not instruction.kernel.segmented:
+    if not isinstance(instruction, Call) or instruction.kernel.join is None:
         return False
-    kernel = instruction.kernel
+    kernel, join = instruction.kernel, instruction.kernel.join
     for position in range(len(done) - 1, -1, -1):
         other = done[position]
         if not isinstance(other, Call) or other.kernel.source != kernel.source:
@@ -128,10 +128,10 @@ def _joined(done: list[Instruction], instruction: Instruction) -> bool:
         if _overlaps([other], kernel):
             return False
         if not _overlaps(between, kernel):  # move this one up
-            done[position] = Call(_join(other.kernel, kernel))
+            done[position] = Call(join(other.kernel, kernel))
             return True
         if not _overlaps(between, other.kernel):  # move the earlier one down
-            done.append(Call(_join(other.kernel, kernel)))
+            done.append(Call(join(other.kernel, kernel)))
             del done[position]
             return True
         return False
@@ -161,31 +161,3 @@ def _effects(instruction: Instruction) -> tuple[set[Buffer], set[Buffer]]:
             reads, writes = _effects(inner)
             every |= reads | writes
     return every, every
-
-
-def _int(kernel: Kernel, position: int) -> int:
-    arg = kernel.args[position]
-    assert isinstance(arg, Int)
-    return arg.value
-
-
-def _join(first: Kernel, second: Kernel) -> Kernel:
-    from graphkeras.codegen.cpu.pointwise import chunk_of
-
-    segments = _int(first, 0) + _int(second, 0)
-    words = (len(first.args) - 1) // _int(first, 0)
-    rest = list(second.args[1:])
-    for k in range(0, len(rest), words):
-        rest[k] = Int(_int(second, k + 1) + first.extent)
-    extent = first.extent + second.extent
-    return replace(
-        first,
-        args=(Int(segments), *first.args[1:], *rest),
-        extent=extent,
-        chunk=chunk_of(extent, extent),
-        reads=tuple(dict.fromkeys([*first.reads, *second.reads])),
-        writes=tuple(dict.fromkeys([*first.writes, *second.writes])),
-        flops=first.flops + second.flops,
-        nbytes=first.nbytes + second.nbytes,
-        nodes=first.nodes + second.nodes,
-    )

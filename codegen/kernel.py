@@ -8,7 +8,7 @@ Work is cut in chunks of `chunk` items, a number that depends on the problem alo
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,7 +181,8 @@ class Kernel:
     parts: tuple[Kernel, ...] = ()
     companions: tuple[str, ...] = ()  # sources that other sizes of the same problem need, compiled along with this one
     choices: tuple[str, ...] = ()  # which of several ways was taken, and why (cpu/choices.py)
-    segmented: bool = False  # args are [Int(1), Int(extent), ...]: launches of the same source can be joined into one
+    join: Callable[[Kernel, Kernel], Kernel] | None = None  # makes one launch of two of the same source
+    spread: bool = False  # a thread takes all its chunks in one call
 
     @property
     def origins(self) -> tuple[Origin, ...]:

@@ -229,7 +229,7 @@ class Encoder:
             raise ValueError(f"kernel {kernel.name}: chunk must be positive, received {kernel.chunk}")
         self._order(self._access(call))
         kind = op.PARALLEL if chunks(kernel) > 1 else op.CALL
-        row = self._row(kind, 0, self._arguments(kernel), kernel.extent, kernel.chunk)
+        row = self._row(kind, 0, self._arguments(kernel), kernel.extent, kernel.chunk, int(kernel.spread))
         self.code.calls[row] = call
 
     def _serially(self, instruction: Instruction) -> None:

@@ -168,7 +168,8 @@ class _Table:
     def _call(self, kernel: Kernel) -> None:
         if kernel.extent <= 0:
             return
-        self.calls += [Entry(kernel.source), Int(len(self.words)), Int(kernel.extent), Int(kernel.chunk)]
+        chunk = kernel.extent if kernel.spread else kernel.chunk
+        self.calls += [Entry(kernel.source), Int(len(self.words)), Int(kernel.extent), Int(chunk)]
         used = 0
         for arg in kernel.args:
             if isinstance(arg, Ptr):

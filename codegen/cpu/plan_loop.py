@@ -50,10 +50,12 @@ def kernel(head, thread, threads):
                 while lo < c:
                     call_kernel(a, words + 8 * b, lo, min(lo + d, c))
                     lo += d
-        elif op == PARALLEL:  # the same, cut at chunks
+        elif op == PARALLEL:  # the same, cut at chunks; next: whether a thread takes its chunks in one call
             chunks = (c + d - 1) // d
             lo = chunks * thread // threads * d
             stop = min(chunks * (thread + 1) // threads * d, c)
+            if load_i64(at + 40) != 0:
+                d = c
             while lo < stop:
                 call_kernel(a, words + 8 * b, lo, min(lo + d, stop))
                 lo += d

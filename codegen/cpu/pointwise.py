@@ -2,12 +2,15 @@
 
 When all operands step through memory as one run, the kernel walks one flat index and takes a list of *segments*
 (extent and operands each), so that launches of the same source, such as the updates of all weights, become a single
-one. Otherwise it walks a nest of loops: the outermost one is the work item, the innermost one is meant for vectors.
+one. Its work items are slices of every segment, not of their sum: a thread works on the same part of an array in each
+kernel, and finds it in its own caches (docs/adr/0014-owner-computes.md). Otherwise it walks a nest of loops: the
+outermost one is the work item, the innermost one is meant for vectors.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.fuse import Group
@@ -18,6 +21,8 @@ from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 
 CHUNK = 16384  # elements of one work chunk: about 10 us of simple arithmetic
+SLICES = 64  # of each segment
+BLOCK = 256  # elements; slices begin at multiples of it, so that vector loops end alike for any number of threads
 SMALL = 64  # innermost extents of features below this are literals in the source
 HEADER = "from graphkeras.codegen.cpu.support import *"
 
@@ -57,14 +62,44 @@ def map_kernel(body: Body, nodes: list[Node], literal: bool = False) -> Kernel:
         source=text,
         args=tuple(args),
         extent=items,
-        chunk=chunk_of(items, size),
+        chunk=slices_of(size) if linear else chunk_of(items, size),
         reads=body.reads,
         writes=body.writes,
         flops=float(size * len(nodes)),
         nbytes=body.traffic,
         nodes=tuple(nodes),
-        segmented=linear,
+        join=join_segments if linear else None,
+        spread=linear,
     )
+
+
+def slices_of(elements: int) -> int:
+    """Slices per chunk: few elements are not worth another thread."""
+    return SLICES if elements <= CHUNK else 1
+
+
+def join_segments(first: Kernel, second: Kernel) -> Kernel:
+    """One launch over the segments of both."""
+    tables = [k.args[1:] for k in (first, second)]
+    words = len(tables[0]) // _segments(first)
+    rows = [arg for table in tables for arg in table]
+    elements = sum(arg.value for arg in rows[::words] if isinstance(arg, Int))
+    return replace(
+        first,
+        args=(Int(_segments(first) + _segments(second)), *rows),
+        chunk=slices_of(elements),
+        reads=tuple(dict.fromkeys([*first.reads, *second.reads])),
+        writes=tuple(dict.fromkeys([*first.writes, *second.writes])),
+        flops=first.flops + second.flops,
+        nbytes=first.nbytes + second.nbytes,
+        nodes=first.nodes + second.nodes,
+    )
+
+
+def _segments(kernel: Kernel) -> int:
+    number = kernel.args[0]
+    assert isinstance(number, Int)
+    return number.value
 
 
 def _linear(body: Body, nodes: list[Node], extent: int) -> tuple[str, list[Arg], int]:
@@ -73,16 +108,17 @@ def _linear(body: Body, nodes: list[Node], extent: int) -> tuple[str, list[Arg],
         w.line(line)
     w.line(HEADER)
     words = 1 + len(body.args)
-    with w.block("def kernel(args, lo, hi)"):
-        w.line("start = 0")
-        with w.block("for s in range(int_arg(args, 0))"):
-            w.line(f"table = args + 8 * (1 + s * {words})")
-            w.line("end = int_arg(table, 0)")
-            body.begin(w, 1, table="table")
-            with w.block("for i in range(max(lo, start) - start, min(hi, end) - start)"):
-                body.emit(w, {}, ["i"])
-            w.line("start = end")
-    return w.text(), [Int(1), Int(extent), *body.args], extent
+    with w.block("def kernel(args, lo, hi)"), w.block("for s in range(int_arg(args, 0))"):
+        w.line(f"table = args + 8 * (1 + s * {words})")
+        w.line("size = int_arg(table, 0)")
+        w.line(f"first = size * lo // {SLICES * BLOCK} * {BLOCK}")
+        w.line(f"last = size * hi // {SLICES * BLOCK} * {BLOCK}")
+        with w.block(f"if hi == {SLICES}"):
+            w.line("last = size")
+        body.begin(w, 1, table="table")
+        with w.block("for i in range(first, last)"):
+            body.emit(w, {}, ["i"])
+    return w.text(), [Int(1), Int(extent), *body.args], SLICES
 
 
 def _nest(body: Body, nodes: list[Node], extents: list[int], literal: bool) -> tuple[str, list[Arg], int]:

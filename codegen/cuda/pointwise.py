@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from graphkeras.codegen.cuda.body import CudaBody, Element
 from graphkeras.codegen.cuda.language import divisor
@@ -60,7 +61,32 @@ def map_kernel(body: CudaBody, nodes: Sequence[Node], segmented: bool = False) -
         _nest(source, body, element, width, extents)
     name = "map_" + "_".join(dict.fromkeys(n.op for n in nodes[-3:])) if nodes else "copy"
     return source.kernel(
-        name, blocks, flops=float(size * len(nodes)), nbytes=body.traffic, segmented=segmented and linear
+        name,
+        blocks,
+        flops=float(size * len(nodes)),
+        nbytes=body.traffic,
+        join=join_segments if segmented and linear else None,
+    )
+
+
+def join_segments(first: Kernel, second: Kernel) -> Kernel:
+    """One launch over the blocks of both: ends of the second's segments move up."""
+    counts = [k.args[0].value for k in (first, second) if isinstance(k.args[0], Int)]
+    words = (len(first.args) - 1) // counts[0]
+    rows = list(second.args[1:])
+    for k in range(0, len(rows), words):
+        end = rows[k]
+        assert isinstance(end, Int)
+        rows[k] = Int(end.value + first.extent)
+    return replace(
+        first,
+        args=(Int(sum(counts)), *first.args[1:], *rows),
+        extent=first.extent + second.extent,
+        reads=tuple(dict.fromkeys([*first.reads, *second.reads])),
+        writes=tuple(dict.fromkeys([*first.writes, *second.writes])),
+        flops=first.flops + second.flops,
+        nbytes=first.nbytes + second.nbytes,
+        nodes=first.nodes + second.nodes,
     )
 
 
