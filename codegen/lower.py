@@ -123,6 +123,7 @@ class Lowering:
         self._destinations: dict[Node, View] = {}
         self._consts: dict[Any, Buffer] = {}
         self._features: set[int] = set()  # extents of weights
+        self.updated: frozenset[Buffer] = frozenset()  # inputs whose memory takes an output
         self.decisions: list[str] = []  # choices (cpu/choices.py) made for the group that is being lowered
         self.wanted: dict[str, None] | None = None  # sources of candidates, where they are only looked through
         self.may_search = True  # candidates may be measured: not while one is launched to be measured
@@ -194,6 +195,10 @@ class Lowering:
         """
         return extent in self._features
 
+    def is_rewritten(self, view: View) -> bool:
+        """Whether each run of the program writes this memory anew: temporaries, and weights that are updated."""
+        return view.buffer.where is Where.ARENA or view.buffer in self.updated
+
     def launch(self, kernel: Kernel) -> None:
         kernel.choices = tuple(self.decisions) if kernel.nodes else ()
         self.instructions.append(Call(kernel))
@@ -252,7 +257,7 @@ class Lowering:
         if not self.target.tuning:
             return
         ahead = Lowering(fuse=self.fuse, target=self.target)
-        ahead.wanted = {}
+        ahead.wanted, ahead.updated = {}, self.updated
         ahead.graph(graph, inputs, destinations)
         self.target.compile_ahead(ahead.wanted)
 

@@ -15,6 +15,7 @@ follows the columns (features, as a rule), the strides, and whether there is one
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, templ
 from graphkeras.codegen.cpu.product import Axis, Product, lower_plain, merged, sum_kernel, sum_runs, widened
 from graphkeras.codegen.cpu.product_shapes import (
     KBLOCK,
+    PART,
     Forms,
     Shape,
     cheapest,
@@ -39,6 +41,8 @@ from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
 from graphkeras.codegen.writer import Writer
+
+COPIED_FOR = 128  # columns that use a copy of A
 
 
 def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
@@ -70,11 +74,14 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
         b = _in_order(ctx, b, [*batch[1], *contract[1], *_free(b, contract[1], batch[1])])
         contract, batch = _leading(contract, batch, side=1)
         product = product_of(a, b, contract, batch)
+    if _depth_merges(product):
+        a, contract, batch = _depth_first(ctx, a, b, contract, batch)
+        product = product_of(a, b, contract, batch)
     if len(product.depth) > 2:
         a = _in_order(ctx, a, [*batch[0], *_free(a, contract[0], batch[0]), *contract[0]])
         contract, batch = _trailing(a, contract, batch)
         product = product_of(a, b, contract, batch)
-    choose_and_launch(ctx, group, product, a, b)
+    choose_and_launch(ctx, group, replace(product, rewritten=ctx.is_rewritten(b)), a, b)
 
 
 def choose_and_launch(ctx: Lowering, group: Group, p: Product, a: View, b: View) -> None:
@@ -117,16 +124,15 @@ def launch_product(ctx: Lowering, group: Group, p: Product, forms: Forms, shape:
         summed = sum_runs(group, flat, ctx.output(group.anchor))
     else:
         summed = sum_kernel(group, partial, p)
+    body = None if direct else group.epilogue
     if parts > 1:
         assert summed is not None
-        ctx.launch(_Printer(p, shape, a, b, parts, splits=True).kernel(group, None, partial))
+        ctx.launch(_Printer(p, shape, a, b, parts, splits=True).kernel(group, body, partial))
         ctx.launch(summed)
         return
-    body, place = (None, ctx.output(group.anchor)) if direct else (group.epilogue, None)
-    kernel = _Printer(p, shape, a, b, splits=parts > 0 and direct).kernel(group, body, place)
+    place = ctx.output(group.anchor) if direct else None
+    kernel = _Printer(p, shape, a, b, splits=parts > 0).kernel(group, body, place)
     companions = [] if summed is None else [summed]
-    if summed is not None and not direct:
-        companions.append(_Printer(p, shape, a, b, splits=True).kernel(group, None, partial))
     if (other := other_form(p, forms, shape)) is not None:
         companions.append(_Printer(p, other, a, b).kernel(group, body, place))
     kernel.companions = tuple(k.source for k in companions)
@@ -142,6 +148,25 @@ def _in_order(ctx: Lowering, view: View, order: Sequence[int]) -> View:
     """A contiguous copy with the axes in another order."""
     turned = replace(view, shape=tuple(view.shape[i] for i in order), strides=tuple(view.strides[i] for i in order))
     return ctx.copy(turned)
+
+
+def _depth_merges(p: Product) -> bool:
+    """A's copy in B's order would make the depth one run, and so many columns use the copy that it pays."""
+    if len(p.depth) < 2 or p.n < COPIED_FOR or p.k < 4 * PART or not p.along_columns:
+        return False
+    return all(outer[2] == inner[2] * inner[0] for outer, inner in itertools.pairwise(p.depth))
+
+
+def _depth_first(
+    ctx: Lowering, a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]
+) -> tuple[View, tuple[Axis, Axis], tuple[Axis, Axis]]:
+    """A copied with its batch, then its contracted axes in the order of B's memory; B as it is."""
+    pairs = sorted(zip(*contract, strict=True), key=lambda axes: -abs(b.strides[axes[1]]))
+    own = tuple(axis for axis, _ in pairs)
+    a = _in_order(ctx, a, [*batch[0], *own, *_free(a, own, batch[0])])
+    nb, nc = len(batch[0]), len(own)
+    contract = tuple(range(nb, nb + nc)), tuple(axis for _, axis in pairs)
+    return a, contract, (tuple(range(nb)), batch[1])
 
 
 def _leading(contract: tuple[Axis, Axis], batch: tuple[Axis, Axis], side: int) -> tuple[tuple, tuple]:
@@ -160,6 +185,7 @@ class _Printer:
     """Prints the source of one product kernel.
 
     splits: the source can do the depth in several parts, whose sums follow one another in C; `parts` says how many.
+    The epilogue is left to those who add them.
     """
 
     def __init__(self, p: Product, shape: Shape, a: View, b: View, parts: int = 1, splits: bool = False) -> None:
@@ -190,8 +216,9 @@ class _Printer:
         return s.chunk if s.kblock and s.kblock < self.k_part else min(s.mr, s.chunk)
 
     def kernel(self, group: Group, body: Body | None, direct: View | None) -> Kernel:
-        """direct: the result takes the tiles as they are. Else (one of the two) they pass through `body`."""
-        params = self._params(direct)
+        """direct: memory that takes the tiles as they are: the result, or partial sums. Else they pass through `body`,
+        which a split product has too, for its source to be that of the whole one."""
+        params = self._params(body, direct)
         w = self.w
         self._head(group)
         with w.block("def kernel(args, lo, hi)"):
@@ -233,7 +260,7 @@ class _Printer:
         w.line()
         w.line()
 
-    def _params(self, direct: View | None) -> Params:
+    def _params(self, body: Body | None, direct: View | None) -> Params:
         p, s = self.p, self.s
         params = Params()
         params.source("a", self.a)
@@ -242,7 +269,10 @@ class _Printer:
             params.target("c", direct)
         else:
             params.scratch("c", self.kept * s.group * self.columns, p.dtype)
+        if body is not None:
             params.ints(kept=self.kept, c_step=s.group * self.columns)
+            if self.splits:
+                params.word("whole", direct is None)
         params.scratch("a_rows", s.chunk, "int64")
         params.scratch("c_rows", s.chunk, "int64")
         if s.mode == "dot":
@@ -312,7 +342,10 @@ class _Printer:
                 divide(w, "row", [f"row_n{i}" for i in range(len(names))], names)
             terms = "".join(f" + {name} * row_a{i}" for i, name in enumerate(names))
             w.line(f"a_rows[r] = a_at{terms}")
-            w.line("c_rows[r] = (batch * m + row) * n + j0" if direct else "c_rows[r] = r % kept * c_step")
+            own, result = "r % kept * c_step", "(batch * m + row) * n + j0"
+            w.line(
+                f"c_rows[r] = {result if direct else f'select(whole != 0, {own}, {result})' if self.splits else own}"
+            )
         if s.mode == "dot":  # one panel to an item
             w.line("columns = n - j0")
             with w.block(f"for j in range({s.nv})"):
@@ -371,8 +404,9 @@ class _Printer:
                 else:
                     w.line("TILE" + call)
             if body is not None:
-                end = "k_end" if self.splits else "k_n0"
-                with w.maybe_block(f"if {k0} + {depth} >= {end}" if s.kblock else None):
+                done = f"{k0} + {depth} >= {'k_end' if self.splits else 'k_n0'}" if s.kblock else ""
+                tests = [t for t in (done, "whole != 0" if self.splits else "") if t]
+                with w.maybe_block(f"if {' and '.join(tests)}" if tests else None):
                     self._store(body, group)
 
     def _store(self, body: Body, group: Group) -> None:

@@ -14,18 +14,23 @@ from graphkeras.codegen.lower import Lowering, LoweringError
 from graphkeras.codegen.writer import Writer
 
 PIECE = 2048  # elements summed at a time
+SUMMED = 8192  # partial sums per chunk, before an epilogue
 Axis = tuple[int, ...]  # extent, then one stride per operand
 
 
 @dataclass(frozen=True)
 class Product:
-    """Merged axes of a product: extents and strides. batch and depth: (n, sa, sb); rows: (n, sa); columns: (n, sb)."""
+    """Merged axes of a product: extents and strides. batch and depth: (n, sa, sb); rows: (n, sa); columns: (n, sb).
+
+    rewritten: each run of the program writes B anew, each thread a part of it that lies together.
+    """
 
     dtype: str
     batch: list[Axis]
     rows: list[Axis]
     depth: list[Axis]
     columns: list[Axis]
+    rewritten: bool = False
 
     @property
     def m(self) -> int:
@@ -120,7 +125,7 @@ def sum_kernel(group: Group, partial: View, p: Product) -> Kernel:
         w.text(),
         (*params.args, *body.args),
         rows,
-        max(1, -(-16384 // max(1, p.n))),
+        max(1, -(-SUMMED // max(1, p.n * parts))),
         (partial.buffer, *body.reads),
         body.writes,
         flops=float(partial.shape[0] * rows * p.n),

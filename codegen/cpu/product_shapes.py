@@ -23,15 +23,20 @@ ROWS_AT_MOST = 512  # of an item that copies its panels
 DEPTH = 256  # for which tiles are priced: it may be a batch
 UNUSUAL = 1.02  # tiles must be so much better than the usual one
 ITEMS = 8  # of a product, where there is work for so many
-PART = 512  # of the depth, at least, where it is split
+PART = 512  # of the depth, at least, where it is split into parts that are many
+OWN_PART, OWN_BYTES = 128, 2**16  # the least depth and memory of B that a thread keeps to itself
 
 # cycles, fitted as those of cost_model.py
 COPIED = 2.5  # to copy a vector of a panel
+FAR_RUN = 60.0  # to reach each row of the panels that are copied together, where B does not fit the second-level cache
 AWAY, FAR_AWAY = 0.05, 2.0  # to load one from where it is, where B fits the second-level cache, and where it does not
 TURNED = 0.3  # to copy an element of a panel across its grain
 ADDED = 2.3  # to add the lanes of a sum
+LINE = 64  # bytes
 ITEM, ROW = 150.0, 3.0  # to begin an item, and for the tables of each of its rows
 FEW = 0.1  # more for each halving of ITEMS
+HANDED_OVER = 40.0  # for a line that another core wrote: 5 where both share a cache, 70 where they do not
+BARRIER = 2000.0  # to wait for the other threads once more
 
 
 @dataclass(frozen=True)
@@ -170,12 +175,12 @@ def _cuts(p: Product, forms: Forms) -> Iterator[Shape]:
         for packed in (False, True) if shape.pack == "asked" and p.m > 1 else (shape.packed,):
             if packed and len(p.depth) > 1 and p.k > 4 * KBLOCK:
                 continue
-            one = _grouped(p, replace(shape, packed=packed))
-            for parts in dict.fromkeys((one.parts, 1 if one.parts else 0)):
-                yield replace(one, parts=parts)
-            half = -(-one.chunk // (2 * one.mr)) * one.mr
-            if 2 * one.mr <= half < one.chunk and one.parts < 2:
-                yield replace(one, chunk=half)
+            for parts in dict.fromkeys((shape.parts, 1 if shape.parts else 0)):
+                one = _grouped(p, replace(shape, packed=packed, parts=parts))
+                yield one
+                half = -(-one.chunk // (2 * one.mr)) * one.mr
+                if 2 * one.mr <= half < one.chunk and parts < 2:
+                    yield replace(one, chunk=half)
 
 
 def cheapest(p: Product, forms: Forms) -> Shape:
@@ -211,15 +216,16 @@ def _broadcast(p: Product, tile: Tile | None) -> Shape | None:
 
 def _grouped(p: Product, s: Shape) -> Shape:
     """The shape with short blocks of the depth and as many panels to an item as fit the second cache, if it copies."""
-    if not s.packed or s.mr == 1 or s.parts > 1:
+    if not s.packed or s.mr == 1:
         return s
     width, blocked = vector_width(p.dtype), len(p.depth) <= 1
     itemsize, panels = vectors().bytes // width, -(-p.n // (s.nv * width))
-    kblock = max(1, -(-p.k // max(1, round(p.k / SHORT_BLOCK)))) if blocked else 0
-    group = min(panels, max(1, vectors().l2 // 2 // (s.nv * vectors().bytes * max(1, kblock or p.k))))
-    chunk = -(-p.m // max(1, -(-p.m // ROWS_AT_MOST)))
+    depth, parts = -(-p.k // max(s.parts, 1)), max(s.parts, 1)
+    kblock = max(1, -(-depth // max(1, round(depth / SHORT_BLOCK)))) if blocked else 0
+    group = min(panels, max(1, vectors().l2 // 2 // (s.nv * vectors().bytes * max(1, kblock or depth))))
+    chunk = _even_share(p.m, ROWS_AT_MOST)
     wanted = ITEMS if p.flops > SERIAL else 1
-    while p.batches * -(-p.m // chunk) * -(-panels // group) < wanted and (group > 1 or chunk > 64):
+    while parts * p.batches * -(-p.m // chunk) * -(-panels // group) < wanted and (group > 1 or chunk > 64):
         if chunk > 64 * group or group == 1:  # copies of B serve `chunk` rows, those of A `group` panels
             chunk = -(-chunk // 2)
         else:
@@ -229,30 +235,39 @@ def _grouped(p: Product, s: Shape) -> Shape:
     return replace(s, chunk=-(-chunk // s.mr) * s.mr, kblock=kblock, group=group, turned=far and group > 1)
 
 
+def _even_share(rows: int, most: int) -> int:
+    """Rows of each of an even number of items, or of one, with `most` rows at most."""
+    items = max(1, -(-rows // most))
+    return -(-rows // (items + items % 2 if items > 1 else 1))
+
+
 def _rows_per_item(p: Product, mr: int, panels: int) -> int:
     """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
     most = 128 if p.along_columns else 256  # copying a panel across its grain should serve more rows
-    even = -(-p.m // max(1, -(-p.m // most)))
-    chunk = -(-even // mr) * mr
+    chunk = -(-_even_share(p.m, most) // mr) * mr
     while chunk > 2 * mr and p.flops > SERIAL and p.batches * panels * -(-p.m // chunk) < ITEMS:
         chunk = -(-chunk // (2 * mr)) * mr
     return max(chunk, mr)
 
 
 def _splits(p: Product, shape: Shape) -> int:
-    """Parts of the depth that are summed separately: more than 1 only where few items would have very much depth.
+    """Parts of the depth that are summed separately, at most: where few items would have very much depth, and where
+    threads that share B's columns would read the rows of it that others have written.
 
     0: no size of this problem is split: its columns alone make items enough, or its depth is short by nature.
     """
+    if shape.pack != "asked" or len(p.depth) != 1 or not vectors().masks:
+        return 0
     panels = -(-p.n // shape.columns(p.dtype))
-    if shape.pack != "asked" or len(p.depth) != 1 or panels >= 4 or not vectors().masks:
-        return 0
-    if p.k < 4 * PART and p.m > 1 and p.depth[0][1] == 1:  # along the rows of A: the depth is no batch
-        return 0
-    items = p.batches * -(-p.m // shape.chunk) * panels
-    if items >= 4 or p.k < 4 * PART or p.flops < 4 * SERIAL:
-        return 1
-    return min(16, p.k // PART)
+    features = p.depth[0][1] == 1  # along the rows of A: the depth is no batch
+    few = panels < 4 and not (features and p.k < 4 * PART and p.m > 1)
+    itemsize = vectors().bytes // vector_width(p.dtype)
+    own = p.rewritten and not p.batch and not (features and p.k * p.n * itemsize < OWN_BYTES)
+    if few and p.k >= 4 * PART and p.flops >= 4 * SERIAL and p.batches * -(-p.m // shape.chunk) * panels < 4:
+        return min(16, p.k // PART)
+    if own and p.k >= 2 * OWN_PART and p.flops > SERIAL:
+        return 2
+    return 1 if few or own else 0
 
 
 def _cycles(p: Product, s: Shape) -> float:
@@ -268,14 +283,31 @@ def _cycles(p: Product, s: Shape) -> float:
         block = min(depth, s.kblock or depth)
         cycles = p.batches * parts * -(-depth // max(block, 1)) * tile.over(p.m, panels * s.nv, block, tail=True)
         vectors_of_panels = float(p.batches * panels * chunks * parts * depth * s.nv)
+        near = p.k * p.n * vectors().bytes // width <= vectors().l2
         if s.packed:
             cycles += vectors_of_panels * (COPIED if p.along_columns else TURNED * width)
+            cycles += 0.0 if near or not p.along_columns else FAR_RUN * vectors_of_panels / (s.nv * s.group)
         else:
-            far = AWAY if p.k * p.n * vectors().bytes // width <= vectors().l2 else FAR_AWAY
-            cycles += vectors_of_panels / chunks * -(-p.m // s.mr) * far
+            cycles += vectors_of_panels / chunks * -(-p.m // s.mr) * (AWAY if near else FAR_AWAY)
     if parts > 1:
         cycles += 8.0 * parts * p.batches * p.m * p.n / cost_model.FROM_L2
-    cycles += items * ITEM + ROW * items * min(s.chunk, p.m)
+    cycles += _exchange(p, parts) + items * ITEM + ROW * items * min(s.chunk, p.m)
+    cycles *= _uneven(items) if p.flops > SERIAL else 1.0
     while p.flops > SERIAL and 0 < items < ITEMS:
         items, cycles = 2 * items, cycles * (1 + FEW)
     return cycles
+
+
+def _exchange(p: Product, parts: int) -> float:
+    """Cycles for what threads read that others have written: half of B, or half of the partial sums."""
+    if not p.rewritten or p.batch or p.flops <= SERIAL:
+        return 0.0
+    itemsize = vectors().bytes // vector_width(p.dtype)
+    handed = (p.m if parts > 1 else p.k) * p.n * itemsize / LINE / 2
+    return handed * HANDED_OVER + (BARRIER if parts > 1 else 0.0)
+
+
+def _uneven(items: int) -> float:
+    """How much longer the busier of two threads works than the average one, and the busiest of four."""
+    teams = [n for n in (2, 4) if items >= n]
+    return sum(-(-items // n) * n / items for n in teams) / len(teams) if teams else 1.0
