@@ -2,17 +2,25 @@
 
 The list is flattened (loops and branches too); a buffer that lives across a loop's edge lives as long as the loop.
 Places are given greedily, largest buffers first, each at the lowest aligned offset that no overlapping lifetime
-occupies.
+occupies; a large one may move up inside the memory that is taken anyhow, to where its halves lie on the halves of those
+that had the memory before it: each half is written by the same threads, and lines need not change caches.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from graphkeras.codegen.kernel import Buffer, Call, Copy, Instruction, Loop, Ptr, Switch, TensorMap, Where, While
 
 ALIGN = 64
+SHARED_FROM = 2**16  # bytes from which a buffer is worth aligning
+CENTRES = 16  # of the largest users of the same memory that are tried
+
+Place = tuple[int, int, int, int]  # offset, end, first and last instruction
 
 
 @dataclass(frozen=True)
@@ -41,19 +49,58 @@ def plan_memory(
             first, _ = lifetimes.get(buffer, (0, 0))
             lifetimes[buffer] = (first, end)
     offsets: dict[Buffer, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+    placed: list[Place] = []
+    nbytes = 0
     for buffer, (first, last) in sorted(lifetimes.items(), key=lambda item: (-item[0].nbytes, item[1])):
         size = -(-buffer.nbytes // align) * align
-        offset = 0
-        for other, stop, begin, finish in sorted(placed):
-            if finish < first or last < begin:
-                continue
-            if offset + size <= other:
-                break
-            offset = max(offset, stop)
+        gaps = list(_gaps(placed, first, last))
+        offset = next(start for start, stop in gaps if stop - start >= size)
+        nbytes = max(nbytes, offset + size)
+        if size >= SHARED_FROM:
+            offset = _aligned_offset(placed, gaps, offset, size, (first, last), nbytes, align)
         offsets[buffer] = offset
         placed.append((offset, offset + size, first, last))
-    return Plan(offsets, max((stop for _, stop, _, _ in placed), default=0), lifetimes)
+    return Plan(offsets, nbytes, lifetimes)
+
+
+def _gaps(placed: Sequence[Place], first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Memory that nothing needs between two times, from below; the last gap has no end."""
+    start = 0
+    for other, stop, begin, finish in sorted(placed):
+        if finish < first or last < begin:
+            continue
+        if start < other:
+            yield start, other
+        start = max(start, stop)
+    yield start, sys.maxsize
+
+
+def _aligned_offset(
+    placed: Sequence[Place],
+    gaps: Sequence[tuple[int, int]],
+    lowest: int,
+    size: int,
+    span: tuple[int, int],
+    end: int,
+    align: int,
+) -> int:
+    """The offset below `end` at which the fewest bytes lie in another half than that of their memory's other users."""
+    users = np.array([p for p in placed if p[3] < span[0] or span[1] < p[2]], np.int64).reshape(-1, 4)
+    middles = (users[:, 0] + users[:, 1]) // 2
+    found = {lowest}
+    for middle in dict.fromkeys(middles[:CENTRES].tolist()):
+        offset = (middle - size // 2) // align * align
+        if offset >= 0 and any(start <= offset and offset + size <= min(stop, end) for start, stop in gaps):
+            found.add(offset)
+    return min(sorted(found), key=lambda offset: _displaced(users, middles, offset, size))
+
+
+def _displaced(users: np.ndarray, middles: np.ndarray, offset: int, size: int) -> int:
+    """Bytes of a buffer at `offset` between its middle and those of the users of the same memory."""
+    middle = offset + size // 2
+    low = np.maximum(np.minimum(middles, middle), np.maximum(users[:, 0], offset))
+    high = np.minimum(np.maximum(middles, middle), np.minimum(users[:, 1], offset + size))
+    return int(np.maximum(high - low, 0).sum())
 
 
 def touched(instruction: Instruction) -> Iterator[Buffer]:
