@@ -172,15 +172,26 @@ class Program(BaseProgram):
             return
         self._steps_measured += steps
         with runner.run_lock:
-            count = self._threads(steps) if threads is None else max(1, threads) if self.image.parallel else 1
-            self._settle(count)
-            self._head[plan_codes.H_STEPS] = steps
-            begin = time.perf_counter()
-            runner.run_loop(self._head_address, count)
-            if threads is None and self.image.parallel:
-                self._choice.learn(count, steps, time.perf_counter() - begin)
+            if threads is not None:
+                self._go(steps, max(1, threads) if self.image.parallel else 1)
+            left = steps if threads is None else 0
+            while left and not self._status[0]:
+                count = self._threads(steps)
+                now = self._choice.share(count, left)
+                seconds = self._go(now, count)
+                if self.image.parallel:
+                    self._choice.learn(count, now, seconds)
+                left -= now
         if self._status[0]:
             self._fail()
+
+    def _go(self, steps: int, threads: int) -> float:
+        """Seconds that the steps took."""
+        self._settle(threads)
+        self._head[plan_codes.H_STEPS] = steps
+        begin = time.perf_counter()
+        runner.run_loop(self._head_address, threads)
+        return time.perf_counter() - begin
 
     def _threads(self, steps: int) -> int:
         most = runner.thread_count()

@@ -5,16 +5,18 @@ threads win; where other jobs hold the cores, threads that wait for one another 
 seen), and one thread is best. Runs that are long enough to be timed are compared by the fastest of the last few: the
 cores of a virtual machine are at times two and at times one, for some runs or some seconds, and the mean of a bad time
 would send a program to one thread that is twice as fast on two for most of the time. The loser is tried again now and
-then, for a few runs, unless the first one shows that it is far behind.
+then, for a few short runs, unless the first one shows that it is far behind.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 TIMED_FROM = 1e-3  # seconds of a run below which waking the threads would hide the difference
 RECENT = 8  # runs of the winner that count
 TRIAL = 3  # runs of the other choice when it is tried
+TRIED_FOR = 4e-3  # seconds that such a run would take the winner, or one step
 FAR = 1.5  # times as slow: not worth a second run
 FIRST_RETRY = 4  # timed runs after which the loser gets another chance; doubled each time it loses again
 LAST_RETRY, LAST_RETRY_FAR = 32, 64
@@ -37,6 +39,12 @@ class ThreadChoice:
         if self.most == 1 or self._since < self._wait:
             return self._best
         return 1 if self._best == self.most else self.most
+
+    def share(self, threads: int, steps: int) -> int:
+        """How many of a run's steps to make with `threads`: a choice that is on trial gets a few, not the whole run."""
+        if threads == self._best or not self._recent:
+            return steps
+        return min(steps, math.ceil(TRIED_FOR / min(self._recent)))
 
     def learn(self, threads: int, steps: int, seconds: float) -> None:
         """Note how long a run took."""

@@ -51,3 +51,15 @@ def test_a_close_loser_is_tried_often_and_a_far_one_seldom() -> None:
     far = run(ThreadChoice(2), {1: 0.20, 2: 0.80}, 400)
     assert 400 // (LAST_RETRY + TRIAL) * TRIAL - 2 * TRIAL <= close.count(2) <= 100
     assert far.count(2) < 20
+
+
+def test_a_trial_takes_a_few_steps_of_a_long_run() -> None:
+    choice = ThreadChoice(2)
+    while (threads := choice.pick()) == 2:
+        assert choice.share(threads, 100) == 100
+        choice.learn(threads, 100, 100 * 1e-3)
+    assert choice.share(threads, 100) == 4  # the winner would take 4 ms
+    assert choice.share(threads, 3) == 3
+    slow = ThreadChoice(2)
+    run(slow, {1: 0.2, 2: 0.1}, 5)
+    assert slow.pick() == 1 and slow.share(1, 10) == 1
