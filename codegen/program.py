@@ -78,7 +78,7 @@ class Program(BaseProgram):
         self._head[plan_codes.H_CODE] = self._rows.ctypes.data
         self._head[plan_codes.H_BARRIER] = self._barrier.ctypes.data
         self._head[plan_codes.H_STATUS] = self._status.ctypes.data
-        self._head[plan_codes.H_CLOCK] = getattr(time, "CLOCK_MONOTONIC", 1)
+        self._head[plan_codes.H_CLOCK] = runner.clock()
         self._head_address = self._head.ctypes.data
         self._use_ticks(None)
         self._arena_address = -1

@@ -7,3 +7,9 @@ HEAD = 7
 # operations; a row of code is the operation and its operands
 END, CALL, PARALLEL, COPY, BARRIER, ENTER, NEXT, JUMP, JUMP_IF_ZERO, SWITCH, MASTER = range(11)
 SIZE = 8  # words per row
+
+# words of a worker's box (worker_loop.py); the first has its cache line to itself
+B_POSTED = 0
+B_ASLEEP, B_SEEN, B_CLOCK, B_LOOP, B_HEAD, B_THREADS = range(8, 14)
+BOX = 16
+POST, SERVE = range(2)
