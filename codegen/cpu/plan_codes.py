@@ -10,6 +10,6 @@ SIZE = 8  # words per row
 
 # words of a worker's box (worker_loop.py); the first has its cache line to itself
 B_POSTED = 0
-B_ASLEEP, B_SEEN, B_CLOCK, B_LOOP, B_HEAD, B_THREADS = range(8, 14)
+B_ASLEEP, B_SEEN, B_IDLE, B_CLOCK, B_LOOP, B_HEAD, B_THREADS = range(8, 15)
 BOX = 16
 POST, SERVE = range(2)
