@@ -59,7 +59,7 @@ def compile_graph(
             outputs.append(inputs[source])
     ctx.updated = frozenset(inputs[k].buffer for k in (aliases or {}).values())
     ctx.graph(graph, inputs, outputs)
-    instructions = ctx.instructions if "join_launches" in off else join_segments(ctx.instructions)
+    instructions = ctx.instructions if "join_launches" in off else join_launches(ctx.instructions)
     plan = plan_memory(instructions, align=target.align)
     nodes = {n.id: n for n in graph.nodes}
     program: Program = (CheckedProgram if flags.CHECK.value and target is CPU else target.program)(
@@ -105,12 +105,12 @@ def _bound(shape: tuple[int, ...], dtype: str, where: Where, index: int, label: 
 
 
 # -- one launch for many --------------------------------------------------------------------------------
-def join_segments(instructions: list[Instruction]) -> list[Instruction]:
+def join_launches(instructions: list[Instruction]) -> list[Instruction]:
     """Join independent launches of one source that can be joined (all Adam updates become one)."""
     result: list[Instruction] = []
     for instruction in instructions:
         for body in bodies(instruction):
-            body[:] = join_segments(body)
+            body[:] = join_launches(body)
         if not _joined(result, instruction):
             result.append(instruction)
     return result

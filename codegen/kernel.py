@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphkeras.ir.node import Node, Origin
@@ -187,6 +187,18 @@ class Kernel:
     @property
     def origins(self) -> tuple[Origin, ...]:
         return tuple(dict.fromkeys(n.origin for n in self.nodes))
+
+    def joined(self, other: Kernel, **changes: Any) -> Kernel:
+        """This launch and another of the same source as one; changes: its arguments and how its work is cut."""
+        return replace(
+            self,
+            reads=tuple(dict.fromkeys([*self.reads, *other.reads])),
+            writes=tuple(dict.fromkeys([*self.writes, *other.writes])),
+            flops=self.flops + other.flops,
+            nbytes=self.nbytes + other.nbytes,
+            nodes=self.nodes + other.nodes,
+            **changes,
+        )
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -172,18 +172,21 @@ class Program(BaseProgram):
             return
         self._steps_measured += steps
         with runner.run_lock:
-            if threads is not None:
+            if threads is None:
+                self._run_chosen(steps)
+            else:
                 self._go(steps, max(1, threads) if self.image.parallel else 1)
-            left = steps if threads is None else 0
-            while left and not self._status[0]:
-                count = self._threads(steps)
-                now = self._choice.share(count, left)
-                seconds = self._go(now, count)
-                if self.image.parallel:
-                    self._choice.learn(count, now, seconds)
-                left -= now
         if self._status[0]:
             self._fail()
+
+    def _run_chosen(self, steps: int) -> None:
+        """As many threads as have proved best; a few of the steps, now and then, with the other number."""
+        left = steps
+        while left and not self._status[0]:
+            count = self._threads(steps)
+            now = self._choice.share(count, left)
+            self._choice.learn(count, now, self._go(now, count))
+            left -= now
 
     def _go(self, steps: int, threads: int) -> float:
         """Seconds that the steps took."""
@@ -195,7 +198,7 @@ class Program(BaseProgram):
 
     def _threads(self, steps: int) -> int:
         most = runner.thread_count()
-        if most == 1 or self.image.seconds * steps <= SMALL_WORK:
+        if most == 1 or not self.image.parallel or self.image.seconds * steps <= SMALL_WORK:
             return 1
         if self._choice.most != most:
             self._choice = ThreadChoice(most)

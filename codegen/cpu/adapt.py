@@ -3,9 +3,9 @@
 Results do not depend on the number of threads, so a program may change it between two calls. On a quiet machine all
 threads win; where other jobs hold the cores, threads that wait for one another at every kernel lose badly (4x was
 seen), and one thread is best. Runs that are long enough to be timed are compared by the fastest of the last few: the
-cores of a virtual machine are at times two and at times one, for some runs or some seconds, and the mean of a bad time
-would send a program to one thread that is twice as fast on two for most of the time. The loser is tried again now and
-then, for a few short runs, unless the first one shows that it is far behind.
+cores of a virtual machine share a cache at times, and at times not even that, for some runs or some seconds, and the
+mean of a bad time would send a program to one thread that is twice as fast on two for most of the time. The loser is
+tried again now and then, for a few short runs, unless the first one shows that it is far behind.
 """
 
 from __future__ import annotations

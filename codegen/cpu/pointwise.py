@@ -10,7 +10,6 @@ outermost one is the work item, the innermost one is meant for vectors.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.fuse import Group
@@ -84,15 +83,10 @@ def join_segments(first: Kernel, second: Kernel) -> Kernel:
     words = len(tables[0]) // _segments(first)
     rows = [arg for table in tables for arg in table]
     elements = sum(arg.value for arg in rows[::words] if isinstance(arg, Int))
-    return replace(
-        first,
+    return first.joined(
+        second,
         args=(Int(_segments(first) + _segments(second)), *rows),
         chunk=slices_of(elements),
-        reads=tuple(dict.fromkeys([*first.reads, *second.reads])),
-        writes=tuple(dict.fromkeys([*first.writes, *second.writes])),
-        flops=first.flops + second.flops,
-        nbytes=first.nbytes + second.nbytes,
-        nodes=first.nodes + second.nodes,
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from graphkeras.codegen.cuda.body import CudaBody, Element
 from graphkeras.codegen.cuda.language import divisor
@@ -78,15 +77,10 @@ def join_segments(first: Kernel, second: Kernel) -> Kernel:
         end = rows[k]
         assert isinstance(end, Int)
         rows[k] = Int(end.value + first.extent)
-    return replace(
-        first,
+    return first.joined(
+        second,
         args=(Int(sum(counts)), *first.args[1:], *rows),
         extent=first.extent + second.extent,
-        reads=tuple(dict.fromkeys([*first.reads, *second.reads])),
-        writes=tuple(dict.fromkeys([*first.writes, *second.writes])),
-        flops=first.flops + second.flops,
-        nbytes=first.nbytes + second.nbytes,
-        nodes=first.nodes + second.nodes,
     )
 
 

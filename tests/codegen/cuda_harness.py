@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphkeras.codegen.compile import join_segments
+from graphkeras.codegen.compile import join_launches
 from graphkeras.codegen.cuda import simulator
 from graphkeras.codegen.cuda.simulator_memory import Memory
 from graphkeras.codegen.cuda.target import CUDA
@@ -75,7 +75,7 @@ def lower(graph: Graph, fuse: bool = True, target: Target = CUDA) -> tuple[list,
     outputs = [_bound(n, Where.OUTPUT, k) for k, n in enumerate(graph.outputs)]
     ctx = Lowering(fuse=fuse, target=target)
     ctx.graph(graph, inputs, outputs)
-    return join_segments(ctx.instructions), inputs, outputs
+    return join_launches(ctx.instructions), inputs, outputs
 
 
 def kernels(graph: Graph, fuse: bool = True, target: Target = CUDA) -> list[Kernel]:
