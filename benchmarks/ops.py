@@ -1,4 +1,4 @@
-"""`python -m benchmarks ops [KERNEL ...]`: single kernels against other libraries and against the machine.
+"""`python -m benchmarks ops [KERNEL | PART OF A NAME ...]`: single kernels against other libraries and the machine.
 
 Ours are compiled from a graph of one op; peers are NumPy (OpenBLAS), PyTorch and JAX (XLA), each in a process of its
 own, and for products oneDNN itself (PyTorch takes a BLAS for them). One sample is a call from Python that ends when the
@@ -33,6 +33,17 @@ def libraries(only: Sequence[str] = ()) -> list[Contestant]:
         found += [Contestant(name, str(python), name) for name in ("torch", "onednn", "jax")]
     names = {n.removeprefix("keras-") for n in only}
     return [c for c in found if not names or c.name in names]
+
+
+def chosen_cases(names: Sequence[str]) -> list[Case]:
+    """All cases, or those of the kernels that are named and those whose own name holds one of `names`."""
+    kernels = [n for n in names if n in NAMES]
+    parts = [n for n in names if n not in NAMES]
+    return [c for c in all_cases() if not names or c.kernel in kernels or any(p in c.name for p in parts)]
+
+
+def knows(name: str) -> bool:
+    return bool(chosen_cases([name]))
 
 
 def measure(case: Case, field: Field, limits: roof.Roof, effort: Effort) -> list[Record]:
@@ -92,7 +103,7 @@ def run(names: Sequence[str], effort: Effort, only: Sequence[str] = ()) -> Itera
     records = [record("machine", "machine", **facts)]
     print(text(records), flush=True)
     yield list(records)
-    chosen = [c for c in all_cases() if c.kernel in names] if names else all_cases()
+    chosen = chosen_cases(names)
     if effort.is_quick and not names:
         chosen = [c for c in chosen if c.name in QUICK]
     field = Field()

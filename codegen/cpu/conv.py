@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from graphkeras.codegen.cpu import conv_forms, conv_narrow, conv_weights, conv_wide, depthwise, winograd
 from graphkeras.codegen.cpu.choices import Candidate, pick
@@ -76,6 +77,13 @@ def _launch(
     taps: Sequence[Sequence[int]] | None,
     form: conv_forms.Form,
 ) -> None:
+    if form.joined > 1:
+        if taps is not None:
+            w = conv_weights.turned(ctx, group, w, taps, window.groups)
+        w = conv_weights.joined(ctx, group, w, window.cout, form.joined)
+        window = window.joined(form.joined)
+        _launch(ctx, group, window, x, w, None, replace(form, joined=1))
+        return
     if form.name == "narrow":
         w = conv_weights.along_depth(ctx, group, w, taps, conv_narrow.columns_of_tile(window))
         ctx.launch(conv_narrow.NarrowPrinter(ctx, group, window, x, w).kernel())

@@ -7,9 +7,18 @@ sequence (windows of one axis). Sizes of images do count: a model works on one s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from graphkeras.codegen.cpu import conv_narrow, conv_wide, conv_wide_grad, cost_model, depthwise, winograd
+from graphkeras.codegen.cpu import (
+    conv_narrow,
+    conv_wide,
+    conv_wide_grad,
+    cost_model,
+    depthwise,
+    winograd,
+    winograd_grad,
+)
 from graphkeras.codegen.cpu.choices import Candidate
 from graphkeras.codegen.cpu.cost_model import Tile
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
@@ -25,9 +34,9 @@ ROUNDED = 1.25  # Winograd's form must be so much faster: it rounds three times 
 COPIED = 2.5  # to copy a vector of weights to a panel
 FAR = 0.6  # more to load one where all do not fit near the core, a line apart from its neighbours
 INPUTS, OUTPUTS, WEIGHTS = 110.0, 80.0, 130.0  # Winograd's transforms of a tile for a vector of channels
-READ = (32.0, 12.0, 6.0)  # bytes per cycle of Winograd's weights from the second and third level, and from memory
+READ = (32.0, 12.0, 6.0)  # bytes per cycle of Winograd's weights and sums: second and third level, memory
 NARROW = 0.62  # cycles of a product of two vectors along the depth: a little more than in a tile one vector wide
-BLOCKS = 0.8  # of the cycles of plain tiles, where x and dy are copied in blocks of channels
+BLOCKS = 1.0  # of the cycles of plain tiles, where x and dy are copied in blocks of channels
 EDGE = 1.05  # of pixels that are copied because windows reach over the edge
 
 
@@ -35,14 +44,17 @@ EDGE = 1.05  # of pixels that are copied because windows reach over the edge
 class Form:
     """name: "tiles", "panels", "winograd", "narrow", "squares", or "blocks" of channels (gradients of kernels).
 
-    tile: of the first two.
+    tile: of the first two. joined: groups that are computed as one, with zeros for the weights between them: a few
+    channels of a group leave most lanes of a vector empty, and then this is less work than it saves.
     """
 
     name: str
     tile: Tile | None = None
+    joined: int = 1
 
     def __str__(self) -> str:
-        return self.name if self.tile is None else f"{self.name},{self.tile}"
+        tile = "" if self.tile is None else f",{self.tile}"
+        return f"{self.name}{tile}" + (f",joined={self.joined}" if self.joined > 1 else "")
 
 
 def spec_of(c: Window) -> str:
@@ -56,6 +68,13 @@ def spec_of(c: Window) -> str:
 
 def forms_of(c: Window) -> list[Candidate]:
     """Of a convolution, or of the gradient of its input."""
+    found = _forms_of(c)
+    for n in _joins(c):
+        found += _joined(n, _forms_of(c.joined(n)), c.depth * n * c.groups * c.cout)
+    return found
+
+
+def _forms_of(c: Window) -> list[Candidate]:
     usual = usual_tile(c)
     found = [_candidate(Form("tiles", t), _tiles(c, t), t != usual) for t in _tiles_for(c, usual)]
     if conv_wide.can(c):
@@ -70,8 +89,30 @@ def forms_of(c: Window) -> list[Candidate]:
     return found
 
 
-def forms_of_gradient(c: Window, usual: Tile, dtype: str) -> list[Candidate]:
-    """Of the gradient of its kernel. usual: the tile of plain sums. dtype: of the result."""
+def forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
+    """Of the gradient of its kernel. dtype: of the result."""
+    found = _forms_of_gradient(c, dtype)
+    for n in _joins(c) if dtype == c.dtype else ():
+        found += _joined(n, _forms_of_gradient(c.joined(n), dtype), c.depth * n * c.groups * c.cout)
+    return found
+
+
+def _joins(c: Window) -> list[int]:
+    """How many groups may be joined: until their channels fill vectors."""
+    width = vector_width(c.dtype)
+    counts = (2, 4, 8, 16) if c.groups > 1 and not c.depthwise else ()
+    return [n for n in counts if c.groups % n == 0 and n * min(c.cin, c.cout) <= 2 * width]
+
+
+def _joined(n: int, found: Sequence[Candidate], weights: int) -> list[Candidate]:
+    """The forms of joined groups that take any number of groups, dearer by two passes over the weights."""
+    copies = cost_model.seconds(2 * COPIED * weights / vector_width("float32"))
+    forms = [(replace(c.value, joined=n), c) for c in found if c.value.name in ("tiles", "winograd")]
+    return [Candidate(str(form), c.seconds + copies, form) for form, c in forms]
+
+
+def _forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
+    usual = usual_gradient_tile(c)
     rows = math.prod(a.taps for a in c.axes) * c.cin
     found = []
     for t in _tiles_for(c, usual, rows):
@@ -81,7 +122,7 @@ def forms_of_gradient(c: Window, usual: Tile, dtype: str) -> list[Candidate]:
         cycles = BLOCKS * IMAGES * usual.over(rows, _columns(c), _pixels(c))
         found.append(_candidate(Form("blocks"), cycles))
     if winograd.can(c) and dtype == c.dtype:
-        found.append(_candidate(Form("winograd"), _winograd(c)))
+        found.append(_candidate(Form("winograd"), _winograd_grad(c)))
     if depthwise.can(c, gradient=True):
         found.append(_candidate(Form("squares"), _squares(c)))
     return found
@@ -90,6 +131,21 @@ def forms_of_gradient(c: Window, usual: Tile, dtype: str) -> list[Candidate]:
 def usual_tile(c: Window) -> Tile:
     """Of pixels by channels."""
     return Tile(*register_tile(1 << 20, _columns(c)))
+
+
+def usual_gradient_tile(c: Window) -> Tile:
+    """Of (tap, channel in) by channels out."""
+    taps = math.prod(a.taps for a in c.axes)
+    mr = _rows_of_tile(taps if c.depthwise else taps * c.cin)
+    most = max(1, (24 if vectors().registers == 32 else 12) // mr)
+    return Tile(mr, min(usual_tile(c).nv, most))
+
+
+def _rows_of_tile(rows: int) -> int:
+    """Tile height; the rows belong to the model, not to the batch, so that it may follow them closely."""
+    if vectors().registers != 32:
+        return min(4, rows)
+    return min((8, 9, 7, 6, 5), key=lambda m: (-(-rows // m) * m, -(-rows // m))) if rows > 4 else max(1, rows)
 
 
 def _candidate(form: Form, cycles: float, unusual: bool = False) -> Candidate:
@@ -149,14 +205,35 @@ def _squares(c: Window) -> float:
 
 
 def _winograd(c: Window) -> float:
-    cut = winograd.Cut.of(c)
-    width = vector_width(c.dtype)
+    cut, taps = winograd.Cut.of(c), winograd.added_taps(c)
     tiles = IMAGES * cut.per_image
-    product = Tile(cut.mr, cut.nv)
-    weights = POINTS * cut.depth * cut.cout * 4
-    rate = READ[(weights > vectors().l2) + (weights > 16 * vectors().l2)]
-    reads = -(-tiles // cut.block) * weights / rate
-    sums = POINTS * product.over(tiles, cut.cout // width, c.cin)
-    transforms = tiles * (cut.cin / width * INPUTS + cut.cout / width * OUTPUTS)
-    made = c.cin * cut.cout / width * WEIGHTS + 3 * weights / rate
-    return ROUNDED * (max(sums, reads) + transforms + made)
+    weights = POINTS * taps * cut.depth * cut.outputs * 4  # of a section
+    reads = -(-tiles // cut.block) * weights / _rate(weights)
+    made = taps * c.cin * cut.outputs / vector_width(c.dtype) * WEIGHTS + 3 * weights / _rate(weights)
+    return ROUNDED * cut.sections * (max(_sums(c, cut), reads) + _transforms(c, cut) + made)
+
+
+def _winograd_grad(c: Window) -> float:
+    cut = winograd_grad.cut_of(c)
+    sums = winograd_grad.sums_of(c, cut) * 4 / cut.sections
+    moved = 2 * -(-IMAGES * cut.per_image // cut.block) * sums / _rate(sums)
+    return ROUNDED * cut.sections * (_sums(c, cut) + moved + _transforms(c, cut) + 3 * sums / _rate(sums))
+
+
+def _rate(nbytes: float) -> float:
+    """Bytes per cycle of what is read again for each block, by the level in which it fits."""
+    return READ[(nbytes > vectors().l2) + (nbytes > 16 * vectors().l2)]
+
+
+def _sums(c: Window, cut: winograd.Cut) -> float:
+    """Cycles of a section's products."""
+    columns = cut.cout // vector_width(c.dtype)
+    product = Tile(cut.mr, cut.nv).over(IMAGES * cut.per_image, columns, c.cin)
+    return POINTS * winograd.added_taps(c) * cut.groups * product
+
+
+def _transforms(c: Window, cut: winograd.Cut) -> float:
+    """Of a section, to points and back."""
+    width = vector_width(c.dtype)
+    each = winograd.added_taps(c) * cut.inputs / width * INPUTS + cut.outputs / width * OUTPUTS
+    return IMAGES * cut.per_image * each

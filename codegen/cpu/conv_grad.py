@@ -11,10 +11,11 @@ which a second kernel adds in order, so that results do not depend on the thread
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from graphkeras.codegen.cpu import conv_forms, conv_wide_grad, depthwise, winograd_grad
+from graphkeras.codegen.cpu import conv_forms, conv_weights, conv_wide_grad, depthwise, winograd_grad
 from graphkeras.codegen.cpu.choices import Candidate, pick
 from graphkeras.codegen.cpu.conv import operands
 from graphkeras.codegen.cpu.conv_tiles import WindowPrinter
@@ -47,15 +48,22 @@ def lower_conv_kernel_grad(ctx: Lowering, group: Group) -> None:
     window = Window(x.dtype, x.shape[0], axes, at["groups"], shape[-2], shape[-1] // at["groups"])
 
     def launch(c: Candidate) -> None:
-        _launch(ctx, group, window, x, dy, c.value)
+        _launch(ctx, group, window, x, dy, ctx.output(node), c.value)
 
-    forms = conv_forms.forms_of_gradient(window, _usual_tile(window), node.dtype)
+    forms = conv_forms.forms_of_gradient(window, node.dtype)
     launch(pick(ctx, "kernel gradient", conv_forms.spec_of(window), forms, launch))
 
 
-def _launch(ctx: Lowering, group: Group, window: Window, x: View, dy: View, form: conv_forms.Form) -> None:
+def _launch(
+    ctx: Lowering, group: Group, window: Window, x: View, dy: View, target: View, form: conv_forms.Form
+) -> None:
+    if form.joined > 1:
+        wide = ctx.new((*target.shape[:-2], form.joined * window.cin, target.shape[-1]), x.dtype, "joined groups")
+        _launch(ctx, group, window.joined(form.joined), x, dy, wide, replace(form, joined=1))
+        conv_weights.parted(ctx, group, wide, window.cout, form.joined, target)
+        return
     if form.name == "winograd":
-        winograd_grad.launch_winograd_grad(ctx, group, window, x, dy)
+        winograd_grad.launch_winograd_grad(ctx, group, window, x, dy, target)
         return
     if form.name == "squares":
         depthwise.launch_depthwise_grad(ctx, group, window, x, dy)
@@ -65,11 +73,10 @@ def _launch(ctx: Lowering, group: Group, window: Window, x: View, dy: View, form
         return
     assert form.tile is not None
     printer = KernelGradPrinter(ctx, group, window, x, dy, form.tile)
-    output = ctx.output(group.anchor)
-    partial = ctx.new((printer.runs, math.prod(group.anchor.shape)), x.dtype, "partial sums")
-    summed = sum_runs(group, partial, output)
-    if printer.runs == 1 and output.dtype == x.dtype:
-        kernel = printer.gradient_kernel(output)
+    partial = ctx.new((printer.runs, math.prod(target.shape)), x.dtype, "partial sums")
+    summed = sum_runs(group, partial, target)
+    if printer.runs == 1 and target.dtype == x.dtype:
+        kernel = printer.gradient_kernel(target)
         kernel.companions = (summed.source,)
         ctx.launch(kernel)
         return
@@ -225,16 +232,3 @@ def _rows(c: Window) -> int:
     """Of the gradient: taps, times channels in."""
     taps = math.prod(a.taps for a in c.axes)
     return taps if c.depthwise else taps * c.cin
-
-
-def _usual_tile(c: Window) -> Tile:
-    mr = _rows_of_tile(_rows(c))
-    most = max(1, (24 if vectors().registers == 32 else 12) // mr)
-    return Tile(mr, min(conv_forms.usual_tile(c).nv, most))
-
-
-def _rows_of_tile(rows: int) -> int:
-    """Tile height; the rows belong to the model, not to the batch, so that it may follow them closely."""
-    if vectors().registers != 32:
-        return min(4, rows)
-    return min((8, 9, 7, 6, 5), key=lambda m: (-(-rows // m) * m, -(-rows // m))) if rows > 4 else max(1, rows)

@@ -1,4 +1,5 @@
-"""Weights of a convolution in another order: turned for the gradient of the input, or in panels of columns, or both."""
+"""Weights of a convolution in another order: turned for the gradient of the input, or in panels of columns, or both;
+or several groups of them as one."""
 
 from __future__ import annotations
 
@@ -45,6 +46,56 @@ def panelled(ctx: Lowering, group: Group, w: View, panel: int) -> View:
     chunk = max(1, ITEM // cout)
     ctx.launch(small_kernel("panel_weights", head, params, lines, rows, chunk, group.anchor, moved))
     return target
+
+
+def joined(ctx: Lowering, group: Group, w: View, cout: int, n: int) -> View:
+    """w[t, c, (g, i, o)] as joined[t, (j, c), (g, i, o)] for n groups i in one: w where i is j, and zero elsewhere."""
+    cin, columns = w.shape[-2:]
+    target = ctx.new((*w.shape[:-2], n * cin, columns), w.dtype, "weights of joined groups")
+    params = Params()
+    params.source("w", w)
+    params.target("joined", target)
+    params.ints(n=n, cin=cin, cout=cout, columns=columns)
+    lines = [
+        "for row in range(lo, hi):",
+        "    tap = row // (n * cin)",
+        "    j = row // cin - tap * n",
+        "    place = shift(joined, row * columns)",
+        "    for o in range(columns):",
+        f"        place[o] = {w.dtype}(0)",
+        "    source = shift(w, (tap * cin + row % cin) * columns)",
+        "    for first in range(j * cout, columns, n * cout):",
+        "        for o in range(first, first + cout):",
+        "            place[o] = source[o]",
+    ]
+    head = "Weights of several groups as those of one, with zeros between the groups. One item is one channel of a tap."
+    rows, moved = math.prod(target.shape[:-1]), 2.0 * target.itemsize * math.prod(target.shape)
+    chunk = max(1, ITEM // columns)
+    ctx.launch(small_kernel("join_groups", head, params, lines, rows, chunk, group.anchor, moved))
+    return target
+
+
+def parted(ctx: Lowering, group: Group, dw: View, cout: int, n: int, target: View) -> None:
+    """The gradient of `joined`: of each channel's row, the columns of its own group."""
+    cin, columns = target.shape[-2:]
+    params = Params()
+    params.source("joined", dw)
+    params.target("dw", target)
+    params.ints(n=n, cin=cin, cout=cout, columns=columns)
+    lines = [
+        "for row in range(lo, hi):",
+        "    tap = row // cin",
+        "    place = shift(dw, row * columns)",
+        "    for j in range(n):",
+        "        source = shift(joined, ((tap * n + j) * cin + row - tap * cin) * columns)",
+        "        for first in range(j * cout, columns, n * cout):",
+        "            for o in range(first, first + cout):",
+        "                place[o] = source[o]",
+    ]
+    head = "Gradients of weights, of which several groups were joined. One item is one channel of a tap."
+    rows, moved = math.prod(target.shape[:-1]), 2.0 * target.itemsize * math.prod(target.shape)
+    chunk = max(1, ITEM // columns)
+    ctx.launch(small_kernel("part_groups", head, params, lines, rows, chunk, group.anchor, moved))
 
 
 def along_depth(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequence[int]] | None, multiple: int) -> View:

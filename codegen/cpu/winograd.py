@@ -6,17 +6,24 @@
 
 An item is a block of tiles, counted through all images, so that neither the batch nor edges leave registers empty.
 winograd_tiles.py has the arithmetic; the input gradient is the same kernel on dy with turned weights.
+
+Three further kinds of window are the same three steps:
+- dilated: pixels `dilation` apart are an image of their own (a *phase*), so tiles are counted through phases as well;
+- of three axes: the form is that of the last two; steps 1 and 2 are done for each tap of the first, and sums are added;
+- grouped, where the channels of a group are whole vectors: an item takes a *section*, some groups with their channels.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from graphkeras.codegen import flags
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, small_kernel, template_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
-from graphkeras.codegen.cpu.window import Window
+from graphkeras.codegen.cpu.window import Axis, Window
 from graphkeras.codegen.cpu.winograd_sizes import OUT, POINTS, TAPS, UNROLL
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -25,29 +32,31 @@ from graphkeras.codegen.writer import Writer
 
 LINE = 64  # bytes of a cache line
 BLOCK = 192 * 1024  # bytes of a block's points, inputs and products together
+SECTION = 64  # channels of a section of groups, at least
 
 
 def can(c: Window) -> bool:
     """Whether the window has Winograd's form. Nothing here may depend on the batch."""
-    if (
-        "winograd" in flags.PASSES.value
-        or c.dtype != "float32"
-        or not vectors().masks
-        or len(c.axes) != 2
-        or c.groups != 1
-    ):
+    if "winograd" in flags.PASSES.value or c.dtype != "float32" or not vectors().masks or len(c.axes) not in (2, 3):
         return False
-    if any((a.taps, a.stride, a.dilation, a.step) != (TAPS, 1, 1, 1) for a in c.axes):
+    if any((a.taps, a.stride, a.step) != (TAPS, 1, 1) for a in c.axes[-2:]) or any(a.step != 1 for a in c.axes):
         return False
-    return min(c.cin, c.cout) >= 12 and c.pixels > 0
+    width = vector_width(c.dtype)
+    if c.groups > 1 and (c.cin % width or c.cout % width):
+        return False
+    return min(c.cin, c.cout) >= 12 and c.pixels > 0 and c.depth > 0
 
 
 @dataclass(frozen=True)
 class Cut:
     """Sizes of a window in Winograd's form. Channels are padded to whole vectors, columns to whole panels."""
 
-    tiles: tuple[int, int]  # of one image
-    cin: int
+    tiles: tuple[int, int]  # of one phase of one image
+    phases: tuple[int, int]
+    planes: int  # outputs along the first of three axes
+    groups: int  # of a section
+    sections: int
+    cin: int  # of a group
     cout: int
     depth: int
     panel: int
@@ -58,22 +67,52 @@ class Cut:
     @classmethod
     def of(cls, c: Window) -> Cut:
         width = vector_width(c.dtype)
-        _, nv = register_tile(1 << 20, -(-c.cout // width))
-        nv = min(nv, 3 if vectors().registers == 32 else 2)
+        nv = _panel_vectors(c, width)
         panel = nv * width
         cin, cout = -(-c.cin // width) * width, -(-c.cout // panel) * panel
+        groups = next(n for n in range(1, c.groups + 1) if c.groups % n == 0 and (n * cin >= SECTION or n == c.groups))
         mr = rows_of_product(nv)
-        tiles = max(1, BLOCK // (4 * POINTS * (cin + cout)) // mr) * mr
-        images = tuple(-(-a.count // OUT) for a in c.axes)
-        return cls(images, cin, cout, -(-c.cin // UNROLL) * UNROLL, panel, mr, nv, min(tiles, 4 * mr))  # type: ignore[arg-type]
+        block = max(1, BLOCK // (4 * POINTS * groups * (cin + cout)) // mr) * mr
+        rows, columns = c.axes[-2:]
+        phases, planes = (rows.dilation, columns.dilation), math.prod(a.count for a in c.axes[:-2])
+        tiles = -(-rows.count // (phases[0] * OUT)), -(-columns.count // (phases[1] * OUT))
+        depth, sections = -(-c.cin // UNROLL) * UNROLL, c.groups // groups
+        return cls(tiles, phases, planes, groups, sections, cin, cout, depth, panel, mr, nv, min(block, 4 * mr))
 
     @property
     def per_image(self) -> int:
-        return math.prod(self.tiles)
+        return self.planes * math.prod(self.phases) * math.prod(self.tiles)
 
     @property
     def panels(self) -> int:
+        """Of a group."""
         return self.cout // self.panel
+
+    @property
+    def inputs(self) -> int:
+        """Channels in of a section."""
+        return self.groups * self.cin
+
+    @property
+    def outputs(self) -> int:
+        return self.groups * self.cout
+
+
+def _panel_vectors(c: Window, width: int) -> int:
+    """Vectors of a panel of columns; panels of a group are whole."""
+    most = 3 if vectors().registers == 32 else 2
+    if c.groups > 1:
+        return next(n for n in range(most, 0, -1) if c.cout // width % n == 0)
+    return min(register_tile(1 << 20, -(-c.cout // width))[1], most)
+
+
+def first_axis(c: Window) -> Axis | None:
+    """The first of three axes, whose taps are added."""
+    return c.axes[0] if len(c.axes) == 3 else None
+
+
+def added_taps(c: Window) -> int:
+    return math.prod(a.taps for a in c.axes[:-2])
 
 
 def rows_of_product(nv: int) -> int:
@@ -90,29 +129,35 @@ def launch_winograd(ctx: Lowering, group: Group, c: Window, x: View, w: View) ->
 
 
 def transformed_weights(ctx: Lowering, group: Group, c: Window, cut: Cut, w: View) -> View:
-    """u[point, panel, channel in, column of the panel]; channels in past the last are zero."""
-    size = cut.panels * cut.depth * cut.panel + 16
-    target = ctx.new((POINTS, size), c.dtype, "weights at points")
+    """u[added tap, point, panel, channel in, column of the panel]; channels in past the last are zero."""
+    columns = cut.outputs * cut.sections
+    size = columns * cut.depth + 16
+    taps = added_taps(c)
+    target = ctx.new((taps, POINTS, size), c.dtype, "weights at points")
     params = Params()
     params.source("w", w)
     params.target("u", target)
-    params.ints(cin=c.cin, cout=c.cout, depth=cut.depth)
+    params.ints(cin=c.cin, cout=c.cout * c.groups, depth=cut.depth)
     lines = [
-        "for k in range(lo, hi):",
-        f"    for j in range(0, {cut.cout}, {vector_width(c.dtype)}):",
-        f"        place = shift(u, (j // {cut.panel} * depth + k) * {cut.panel} + j % {cut.panel})",
+        "for row in range(lo, hi):",
+        "    tap = row // depth",
+        "    k = row - tap * depth",
+        f"    taps = shift(w, tap * {TAPS * TAPS} * cin * cout)",
+        f"    points = shift(u, tap * {POINTS * size})",
+        f"    for j in range(0, {columns}, {vector_width(c.dtype)}):",
+        f"        place = shift(points, (j // {cut.panel} * depth + k) * {cut.panel} + j % {cut.panel})",
         "        lanes = select(k < cin, cout - j, 0)",
-        "        WEIGHTS(w, k * cout + j, 3 * cin * cout, 0, 3, 0, 3, lanes, place)",
+        "        WEIGHTS(taps, k * cout + j, 3 * cin * cout, 0, 3, 0, 3, lanes, place)",
     ]
     head = "Weights of 3 x 3 kernels at the 36 points of Winograd's form. One item is one channel of the input."
-    moved = 4.0 * (POINTS + TAPS * TAPS) * c.cin * c.cout
+    moved = 4.0 * (POINTS + TAPS * TAPS) * taps * c.cin * c.cout * c.groups
     imports = (
         "from graphkeras.codegen.cpu.winograd_tiles import transform",
         "",
-        f'WEIGHTS = transform("weights", "{c.dtype}", {c.cin * c.cout}, {size})',
+        f'WEIGHTS = transform("weights", "{c.dtype}", {c.cin * c.cout * c.groups}, {size})',
     )
-    chunk = max(1, 1024 // c.cout)
-    ctx.launch(small_kernel("winograd_weights", head, params, lines, cut.depth, chunk, group.anchor, moved, imports))
+    items, chunk = taps * cut.depth, max(1, 1024 // (c.cout * c.groups))
+    ctx.launch(small_kernel("winograd_weights", head, params, lines, items, chunk, group.anchor, moved, imports))
     return target
 
 
@@ -135,13 +180,15 @@ class _Forward:
             if self.direct is None:
                 self.body.begin(w, len(params.args))
             with w.block("for item in range(lo, hi)"):
-                w.line(f"first = item * {cut.block}")
+                block = print_section(w, cut, "item", "blocks")
+                w.line(f"first = {block} * {cut.block}")
                 w.line(f"count = min({cut.block}, all_tiles - first)")
-                print_inputs(w, c, cut)
-                self._products()
+                with print_added_taps(w, c):
+                    print_inputs(w, c, cut)
+                    self._products()
                 self._outputs()
-        items = -(-c.images * cut.per_image // cut.block)
-        flops = 2.0 * POINTS * c.images * cut.per_image * c.cin * c.cout
+        items = cut.sections * -(-c.images * cut.per_image // cut.block)
+        flops = 2.0 * POINTS * c.images * cut.per_image * added_taps(c) * c.cin * c.cout * c.groups
         body = self.body if self.direct is None else None
         op, what = self.group.anchor.op, "convolution in Winograd's form"
         return template_kernel(op, w, params, self.group, body, items, flops, (self.x, self.u), what)
@@ -156,11 +203,14 @@ class _Forward:
         w.line(HEADER)
         w.line("from graphkeras.codegen.cpu.winograd_tiles import product, transform")
         w.line()
-        steps = f"{POINTS * cut.cin}, 1, {cut.panel}, {POINTS * cut.cout}"
-        line = c.cout if self.direct is not None else cut.cout
-        w.line(f'INPUTS = transform("inputs", "{c.dtype}", {c.cin}, {cut.cin}, ahead=True)')
-        w.line(f'OUTPUTS = transform("outputs", "{c.dtype}", {line}, {cut.cout}, ahead={self.direct is not None})')
+        steps = f"{POINTS * cut.inputs}, 1, {cut.panel}, {POINTS * cut.outputs}"
+        _, apart = cut.phases
+        line = apart * c.cout * c.groups if self.direct is not None else cut.outputs
+        w.line(f'INPUTS = transform("inputs", "{c.dtype}", {apart * c.cin * c.groups}, {cut.inputs}, ahead=True)')
+        w.line(f'OUTPUTS = transform("outputs", "{c.dtype}", {line}, {cut.outputs}, ahead={self.direct is not None})')
         w.line(f'PRODUCT = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}")')
+        if added_taps(c) > 1:
+            w.line(f'ADDED = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}", adding=True)')
         w.line()
         w.line()
 
@@ -171,77 +221,150 @@ class _Forward:
         if self.direct is not None:
             params.target("y", self.direct)
         else:
-            params.scratch("y", OUT * OUT * cut.cout, c.dtype)
-        params.scratch("v", cut.block * POINTS * cut.cin, c.dtype)
-        params.scratch("m", cut.block * POINTS * cut.cout, c.dtype)
-        params.ints(u_plane=self.u.shape[1])
-        params.literals(cout=c.cout, depth=cut.depth)
+            params.scratch("y", OUT * OUT * cut.outputs, c.dtype)
+        params.scratch("v", cut.block * POINTS * cut.inputs, c.dtype)
+        params.scratch("m", cut.block * POINTS * cut.outputs, c.dtype)
+        params.ints(u_plane=self.u.shape[-1])
+        params.literals(cout=c.cout * c.groups, depth=cut.depth)
         image_params(params, c, cut)
+        if cut.sections > 1:
+            params.ints(blocks=-(-c.images * cut.per_image // cut.block))
         return params
 
     def _products(self) -> None:
-        cut, w = self.cut, self.text
-        with w.block(f"for p in range({POINTS})"), w.block(f"for j in range({cut.panels})"):
-            w.line(f"weights = shift(u, p * u_plane + j * depth * {cut.panel})")
+        """Points of the block's inputs times the weights, for each group and each of its panels."""
+        c, cut, w = self.c, self.cut, self.text
+        plane = f"(tap * {POINTS} + p) * u_plane" if added_taps(c) > 1 else "p * u_plane"
+        panel, source = "j", "0"
+        points = w.block(f"for p in range({POINTS})")
+        groups = w.maybe_block(f"for g in range({cut.groups})" if cut.groups > 1 else None)
+        if cut.groups > 1:
+            source, panel = f"g * {cut.cin}", f"(g * {cut.panels} + j)"
+        every = f"(section * {cut.groups * cut.panels} + {panel})" if cut.sections > 1 else panel
+        with points, groups, w.block(f"for j in range({cut.panels})"):
+            w.line(f"weights = shift(u, {plane} + {every} * depth * {cut.panel})")
             with w.block(f"for i in range(0, count, {cut.mr})"):
-                w.line(f"PRODUCT(shift(v, (i * {POINTS} + p) * {cut.cin}), weights,")
-                w.line(f"        shift(m, (i * {POINTS} + p) * {cut.cout} + j * {cut.panel}), depth)")
+                w.line(f"at = shift(v, (i * {POINTS} + p) * {cut.inputs} + {source})")
+                w.line(f"to = shift(m, (i * {POINTS} + p) * {cut.outputs} + {panel} * {cut.panel})")
+                if added_taps(c) > 1:
+                    with w.block("if tap > 0"):
+                        w.line("ADDED(at, weights, to, depth)")
+                    with w.block("else"):
+                        w.line("PRODUCT(at, weights, to, depth)")
+                else:
+                    w.line("PRODUCT(at, weights, to, depth)")
 
     def _outputs(self) -> None:
         """Points to outputs: into the result, or through private memory into the epilogue."""
         c, cut, w = self.c, self.cut, self.text
         width = vector_width(c.dtype)
+        of_section = c.cout * cut.groups
+        from_column = f" + section * {of_section}" if cut.sections > 1 else ""
+        down, right = cut.phases
         with w.block("for t in range(count)"):
-            print_tile(w)
-            w.line(f"rows = min({OUT}, count0 - row)")
-            w.line(f"columns = min({OUT}, count1 - column)")
+            print_tile(w, cut)
+            w.line(f"rows = min({OUT}, {positions('count0 - row', down)})")
+            w.line(f"columns = min({OUT}, {positions('count1 - column', right)})")
             w.line("pixel0 = (image * count0 + row) * count1 + column")
-            with w.block(f"for o in range(0, cout, {width})"):
-                points = f"shift(m, t * {POINTS * cut.cout} + o)"
+            with w.block(f"for o in range(0, {of_section}, {width})"):
+                points = f"shift(m, t * {POINTS * cut.outputs} + o)"
                 if self.direct is not None:
-                    w.line(f"OUTPUTS({points}, y, pixel0 * cout + o, count1 * cout, rows, columns, cout - o)")
+                    to = f"pixel0 * cout + o{from_column}, {times(down, 'count1 * cout')}"
+                    w.line(f"OUTPUTS({points}, y, {to}, rows, columns, {of_section} - o)")
                 else:
-                    line = OUT * cut.cout
-                    w.line(f"OUTPUTS({points}, y, o, {line}, {OUT}, {OUT}, {width})")
+                    w.line(f"OUTPUTS({points}, y, o, {OUT * cut.outputs}, {OUT}, {OUT}, {width})")
             if self.direct is None:
                 with w.block("for r in range(rows)"), w.block("for s in range(columns)"):
-                    w.line("pixel = pixel0 + r * count1 + s")
-                    w.line(f"line = shift(y, (r * {OUT} + s) * {cut.cout})")
-                    w.line(f"below = pixel + {OUT} * count1")
-                    fetches = self.body.fetches(["below", "j"])
-                    with w.block(f"for j in range(0, {cut.cout if fetches else 0}, {LINE // 4})"):
-                        for text in fetches or ["pass"]:
-                            w.line(text)
-                    with w.block("for j in range(cout)"):
-                        w.line("acc = line[j]")
-                        self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])
+                    w.line(f"pixel = pixel0 + {times(down, 'r')} * count1 + {times(right, 's')}")
+                    w.line(f"line = shift(y, (r * {OUT} + s) * {cut.outputs})")
+                    w.line(f"below = pixel + {OUT * down} * count1")
+                    self._epilogue(of_section, from_column)
+
+    def _epilogue(self, columns: int, from_column: str) -> None:
+        """The epilogue over one pixel, and what it will read for the tile below."""
+        w = self.text
+        fetches = self.body.fetches(["below", "j"])
+        with w.block(f"for jj in range(0, {columns if fetches else 0}, {LINE // 4})"):
+            w.line(f"j = jj{from_column}")
+            for text in fetches or ["pass"]:
+                w.line(text)
+        with w.block(f"for jj in range({columns})"):
+            w.line(f"j = jj{from_column}")
+            w.line("acc = line[jj]")
+            self.body.emit(w, {self.group.anchor: "acc"}, ["pixel", "j"])
 
 
 # -- shared with the kernel's gradient ----------------------------------------------------------------------
 def image_params(params: Params, c: Window, cut: Cut) -> None:
     """What `print_tile` and `print_inputs` use. Channels are in the source anyway, as steps of the transforms."""
-    params.ints(all_tiles=c.images * cut.per_image, tiles_of_image=cut.per_image, tiles_of_row=cut.tiles[1])
-    for i, a in enumerate(c.axes):
+    params.ints(all_tiles=c.images * cut.per_image, tiles_of_image=math.prod(cut.tiles), tiles_of_row=cut.tiles[1])
+    for i, a in enumerate(c.axes[-2:]):
         params.ints(**{f"size{i}": a.size, f"low{i}": a.low, f"count{i}": a.count})
-    params.literals(cin=c.cin)
+    params.literals(cin=c.cin * c.groups)
+    first = first_axis(c)
+    if first is not None:
+        params.ints(planes=first.count, planes_in=first.size, plane_low=first.low)
+        params.literals(plane_stride=first.stride, plane_dilation=first.dilation)
 
 
-def print_tile(w: Writer) -> None:
-    """Where tile t of the item is: image, and its first output row and column."""
+def print_section(w: Writer, cut: Cut, item: str, of_section: str) -> str:
+    """Which section an item is of; the name of its number within the section."""
+    if cut.sections == 1:
+        return item
+    w.line(f"section = quotient({item}, {of_section})")
+    w.line(f"{item}_of_section = {item} - section * {of_section}")
+    return f"{item}_of_section"
+
+
+def print_added_taps(w: Writer, c: Window) -> AbstractContextManager[Any]:
+    taps = added_taps(c)
+    return w.maybe_block(f"for tap in range({taps})" if taps > 1 else None)
+
+
+def times(factor: int, text: str) -> str:
+    return text if factor == 1 else f"{factor} * {text}"
+
+
+def positions(text: str, step: int) -> str:
+    """How many positions `step` apart there are within so many."""
+    return text if step == 1 else f"({text} + {step - 1}) // {step}"
+
+
+def print_tile(w: Writer, cut: Cut) -> None:
+    """Where tile t of the item is: image (and plane, counted through), and its first output row and column."""
+    down, right = cut.phases
     w.line("image = quotient(first + t, tiles_of_image)")
     w.line("of_image = (first + t) - image * tiles_of_image")
     w.line("row = quotient(of_image, tiles_of_row)")
     w.line(f"column = (of_image - row * tiles_of_row) * {OUT}")
     w.line(f"row = row * {OUT}")
+    if cut.phases != (1, 1):
+        w.line(f"phase = image % {down * right}")
+        w.line(f"image = image // {down * right}")
+        w.line(f"row = {times(down, 'row')} + phase // {right}")
+        w.line(f"column = {times(right, 'column')} + phase % {right}")
 
 
 def print_inputs(w: Writer, c: Window, cut: Cut) -> None:
     """Inputs of `count` tiles from `first` to their points in `v`; channels past the last are zero."""
+    down, right = cut.phases
+    of_section = c.cin * cut.groups
+    channel = f" + section * {of_section}" if cut.sections > 1 else ""
     with w.block("for t in range(count)"):
-        print_tile(w)
+        print_tile(w, cut)
         w.line("top = row - low0")
         w.line("left = column - low1")
-        w.line("at = ((image * size0 + top) * size1 + left) * cin")
-        with w.block(f"for k in range(0, cin, {vector_width(c.dtype)})"):
-            w.line("INPUTS(x, at + k, size1 * cin, -top, size0 - top, -left, size1 - left, cin - k,")
-            w.line(f"       shift(v, t * {POINTS * cut.cin} + k))")
+        w.line(f"row_end = {positions('size0 - top', down)}")
+        if first_axis(c) is not None:
+            tap = "tap" if added_taps(c) > 1 else "0"
+            w.line("batch = quotient(image, planes)")
+            w.line(f"plane = (image - batch * planes) * plane_stride + {tap} * plane_dilation - plane_low")
+            w.line("row_end = select(plane >= 0 and plane < planes_in, row_end, 0)")
+            w.line("image = batch * planes_in + min(max(plane, 0), planes_in - 1)")
+        w.line(f"at = ((image * size0 + top) * size1 + left) * cin{channel}")
+        with w.block(f"for k in range(0, {of_section}, {vector_width(c.dtype)})"):
+            line, rows = times(down, "size1 * cin"), positions("-top", down)
+            w.line(f"INPUTS(x, at + k, {line}, {rows}, row_end, {positions('-left', right)},")
+            w.line(
+                f"       {positions('size1 - left', right)}, {of_section} - k, shift(v, t * {POINTS * cut.inputs} + k))"
+            )

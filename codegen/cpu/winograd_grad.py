@@ -13,7 +13,17 @@ from dataclasses import replace
 from graphkeras.codegen.cpu.params import HEADER, SERIAL, Params, comment, small_kernel
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.cpu.window import Window
-from graphkeras.codegen.cpu.winograd import Cut, image_params, print_inputs, print_tile
+from graphkeras.codegen.cpu.winograd import (
+    Cut,
+    added_taps,
+    image_params,
+    positions,
+    print_added_taps,
+    print_inputs,
+    print_section,
+    print_tile,
+    times,
+)
 from graphkeras.codegen.cpu.winograd_sizes import POINTS, UNROLL
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
@@ -22,24 +32,37 @@ from graphkeras.codegen.writer import Writer
 
 RUNS = 8  # sums that are kept apart ...
 TILES = 512  # ... and more where each of them has so many tiles
+BLOCK_MOST = 32  # tiles of a block
 PARTIAL = 5 << 19  # bytes of all of them
 
 
-def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View) -> None:
-    """The kernel's gradient of a window that `winograd.can` do."""
+def cut_of(c: Window) -> Cut:
+    """The window's cut with long blocks: they are the depth of products whose sums are loaded and stored."""
     cut = Cut.of(c)
     mr = rows_of_product(cut.nv)
     cut = replace(cut, mr=mr, cin=-(-cut.cin // mr) * mr)
-    blocks = -(-c.images * cut.per_image // cut.block)
-    size = POINTS * cut.cin * cut.cout
-    most = max(RUNS, c.images * cut.per_image // TILES)
+    block = min(BLOCK_MOST, max(1, vectors().l2 * 9 // 16 // (4 * POINTS * (cut.inputs + cut.outputs))))
+    return replace(cut, block=-(-block // UNROLL) * UNROLL)
+
+
+def sums_of(c: Window, cut: Cut) -> int:
+    """Elements of the sums at all points."""
+    return added_taps(c) * POINTS * cut.sections * cut.groups * cut.cin * cut.cout
+
+
+def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View, target: View) -> None:
+    """The kernel's gradient of a window that `winograd.can` do."""
+    cut = cut_of(c)
+    tiles = c.images * cut.per_image
+    blocks, size = -(-tiles // cut.block), sums_of(c, cut)
+    most = max(RUNS, tiles // TILES)
     most = max(1, min(blocks, most, PARTIAL // (4 * size))) if c.flops > SERIAL else 1
     runs = 1 << (most.bit_length() - 1)  # a power of two: shared evenly among as many threads
     per_run = -(-blocks // runs)
     runs = -(-blocks // per_run)
     sums = ctx.new((runs, size), c.dtype, "sums at points")
     ctx.launch(_gradient(group, c, cut, (x, dy, sums), (blocks, per_run)))
-    ctx.launch(_taps(group, c, cut, sums, ctx.output(group.anchor)))
+    ctx.launch(_taps(group, c, cut, sums, target))
 
 
 def rows_of_product(nv: int) -> int:
@@ -55,10 +78,10 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
     params.source("x", x)
     params.source("dy", dy)
     params.target("sums", sums)
-    params.scratch("v", cut.block * POINTS * cut.cin, c.dtype)
-    params.scratch("d", cut.block * POINTS * cut.cout, c.dtype)
-    params.ints(blocks=blocks[0], blocks_of_run=blocks[1])
-    params.literals(cout=c.cout)
+    params.scratch("v", cut.block * POINTS * cut.inputs, c.dtype)
+    params.scratch("d", cut.block * POINTS * cut.outputs, c.dtype)
+    params.ints(blocks=blocks[0], blocks_of_run=blocks[1], runs=sums.shape[0], run_size=sums.shape[1])
+    params.literals(cout=c.cout * c.groups)
     image_params(params, c, cut)
     comment(
         w,
@@ -68,49 +91,77 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
     w.line(HEADER)
     w.line("from graphkeras.codegen.cpu.winograd_tiles import product, transform")
     w.line()
-    steps = f"1, {POINTS * cut.cin}, {POINTS * cut.cout}, {cut.cout}"
-    w.line(f'INPUTS = transform("inputs", "{c.dtype}", {c.cin}, {cut.cin}, ahead=True)')
-    w.line(f'RESULTS = transform("results", "{c.dtype}", {c.cout}, {cut.cout}, ahead=True)')
+    steps = f"1, {POINTS * cut.inputs}, {POINTS * cut.outputs}, {cut.cout}"
+    _, apart = cut.phases
+    w.line(f'INPUTS = transform("inputs", "{c.dtype}", {apart * c.cin * c.groups}, {cut.inputs}, ahead=True)')
+    w.line(f'RESULTS = transform("results", "{c.dtype}", {apart * c.cout * c.groups}, {cut.outputs}, ahead=True)')
     w.line(f'PRODUCT = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}", adding=True)')
     w.line()
     w.line()
     with w.block("def kernel(args, lo, hi)"):
         params.declare(w)
-        with w.block("for run in range(lo, hi)"):
-            w.line(f"place = shift(sums, run * {POINTS * cut.cin * cut.cout})")
-            with w.block(f"for e in range({POINTS * cut.cin * cut.cout})"):
-                w.line(f"place[e] = {c.dtype}(0)")
-            with w.block("for block in range(run * blocks_of_run, min((run + 1) * blocks_of_run, blocks))"):
+        with w.block("for item in range(lo, hi)"):
+            run = print_section(w, cut, "item", "runs")
+            w.line(f"place = shift(sums, {run} * run_size)")
+            _print_zeros(w, c, cut)
+            with w.block(f"for block in range({run} * blocks_of_run, min(({run} + 1) * blocks_of_run, blocks))"):
                 _print_block(w, c, cut)
-    flops = 2.0 * POINTS * c.images * cut.per_image * c.cin * c.cout
+    flops = 2.0 * POINTS * c.images * cut.per_image * added_taps(c) * c.cin * c.cout * c.groups
     moved = float(sum(v.itemsize * math.prod(v.shape) for v in views))
     return Kernel(
-        "conv_kernel_grad", w.text(), tuple(params.args), sums.shape[0], 1, tuple(params.reads), (sums.buffer,),
-        flops=flops, nbytes=moved, nodes=tuple(group.nodes), reason="kernel gradient in Winograd's form",
+        "conv_kernel_grad", w.text(), tuple(params.args), cut.sections * sums.shape[0], 1, tuple(params.reads),
+        (sums.buffer,), flops=flops, nbytes=moved, nodes=tuple(group.nodes),
+        reason="kernel gradient in Winograd's form",
     )  # fmt: skip
+
+
+def _at_point(cut: Cut, c: Window, point: str) -> str:
+    """Where the sums of a section's first group are: sums[added tap, point, group, channel in, channel out]."""
+    plane = f"(tap * {POINTS} + {point})" if added_taps(c) > 1 else point
+    of_section = cut.groups * cut.cin * cut.cout
+    first = f" + section * {of_section}" if cut.sections > 1 else ""
+    return f"{plane} * {of_section * cut.sections}{first}"
+
+
+def _print_zeros(w: Writer, c: Window, cut: Cut) -> None:
+    size = cut.groups * cut.cin * cut.cout
+    with print_added_taps(w, c), w.block(f"for p in range({POINTS})"):
+        w.line(f"here = shift(place, {_at_point(cut, c, 'p')})")
+        with w.block(f"for e in range({size})"):
+            w.line(f"here[e] = {c.dtype}(0)")
 
 
 def _print_block(w: Writer, c: Window, cut: Cut) -> None:
     """One block: both transforms, zeros up to a multiple of the products' unrolling, products added to the sums."""
-    width = vector_width(c.dtype)
+    width, (down, right) = vector_width(c.dtype), cut.phases
+    of_section = c.cout * cut.groups
+    channel = f" + section * {of_section}" if cut.sections > 1 else ""
     w.line(f"first = block * {cut.block}")
     w.line(f"count = min({cut.block}, all_tiles - first)")
-    print_inputs(w, c, cut)
-    with w.block("for t in range(count)"):
-        print_tile(w)
-        w.line("at = ((image * count0 + row) * count1 + column) * cout")
-        with w.block(f"for o in range(0, cout, {width})"):
-            w.line("RESULTS(dy, at + o, count1 * cout, 0, count0 - row, 0, count1 - column, cout - o,")
-            w.line(f"        shift(d, t * {POINTS * cut.cout} + o))")
     w.line(f"depth = (count + {UNROLL - 1}) // {UNROLL} * {UNROLL}")
-    for name, channels in (("v", cut.cin), ("d", cut.cout)):
-        size = POINTS * channels
-        with w.block(f"for e in range(count * {size}, depth * {size})"):
-            w.line(f"{name}[e] = {c.dtype}(0)")
-    points, panels = w.block(f"for p in range({POINTS})"), w.block(f"for j in range(0, {cut.cout}, {cut.panel})")
-    with points, panels, w.block(f"for i in range(0, {cut.cin}, {cut.mr})"):
-        w.line(f"PRODUCT(shift(v, p * {cut.cin} + i), shift(d, p * {cut.cout} + j),")
-        w.line(f"        shift(place, (p * {cut.cin} + i) * {cut.cout} + j), depth)")
+    with w.block("for t in range(count)"):
+        print_tile(w, cut)
+        w.line(f"at = ((image * count0 + row) * count1 + column) * cout{channel}")
+        with w.block(f"for o in range(0, {of_section}, {width})"):
+            rows, columns = positions("count0 - row", down), positions("count1 - column", right)
+            line = times(down, "count1 * cout")
+            w.line(f"RESULTS(dy, at + o, {line}, 0, {rows}, 0, {columns}, {of_section} - o,")
+            w.line(f"        shift(d, t * {POINTS * cut.outputs} + o))")
+    _print_padding(w, "d", POINTS * cut.outputs, c.dtype)
+    with print_added_taps(w, c):
+        print_inputs(w, c, cut)
+        _print_padding(w, "v", POINTS * cut.inputs, c.dtype)
+        points, groups = w.block(f"for p in range({POINTS})"), w.block(f"for g in range({cut.groups})")
+        panels = w.block(f"for j in range(0, {cut.cout}, {cut.panel})")
+        with points, groups, panels, w.block(f"for i in range(0, {cut.cin}, {cut.mr})"):
+            to = f"{_at_point(cut, c, 'p')} + (g * {cut.cin} + i) * {cut.cout} + j"
+            w.line(f"PRODUCT(shift(v, p * {cut.inputs} + g * {cut.cin} + i),")
+            w.line(f"        shift(d, p * {cut.outputs} + g * {cut.cout} + j), shift(place, {to}), depth)")
+
+
+def _print_padding(w: Writer, name: str, size: int, dtype: str) -> None:
+    with w.block(f"for e in range(count * {size}, depth * {size})"):
+        w.line(f"{name}[e] = {dtype}(0)")
 
 
 def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel:
@@ -119,21 +170,27 @@ def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel
     params.source("sums", sums)
     params.target("dw", output)
     params.scratch("total", POINTS * cut.cout, c.dtype)
-    params.ints(runs=sums.shape[0], cin=c.cin, cout=c.cout)
+    params.ints(runs=sums.shape[0], run_size=sums.shape[1], cin=c.cin, cout=c.cout, groups=c.groups)
     line = cut.cin * cut.cout
     lines = [
-        "for k in range(lo, hi):",
+        "for item in range(lo, hi):",
+        "    row = quotient(item, groups)",
+        "    g = item - row * groups",
+        "    tap = quotient(row, cin)",
+        "    k = row - tap * cin",
         f"    for p in range({POINTS}):",
         f"        place = shift(total, p * {cut.cout})",
-        f"        part = shift(sums, p * {line} + k * {cut.cout})",
+        f"        part = shift(sums, ((tap * {POINTS} + p) * groups + g) * {line} + k * {cut.cout})",
         f"        for j in range({cut.cout}):",
         "            place[j] = part[j]",
         "        for run in range(1, runs):",
-        f"            more = shift(part, run * {POINTS * line})",
+        "            more = shift(part, run * run_size)",
         f"            for j in range({cut.cout}):",
         "                place[j] += more[j]",
+        "    all_out = groups * cout",
+        "    to = (tap * 9 * cin + k) * all_out + g * cout",
         f"    for j in range(0, cout, {width}):",
-        "        TAPS(shift(total, j), dw, k * cout + j, 3 * cin * cout, 3, 3, cout - j)",
+        "        TAPS(shift(total, j), dw, to + j, 3 * cin * all_out, 3, 3, cout - j)",
     ]
     head = (
         "Sums at the 36 points of Winograd's form, added in order, to 3 x 3 taps. One item is one channel of the input."
@@ -142,7 +199,8 @@ def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel
     imports = (
         "from graphkeras.codegen.cpu.winograd_tiles import transform",
         "",
-        f'TAPS = transform("taps", "{c.dtype}", {c.cin * c.cout}, {cut.cout})',
+        f'TAPS = transform("taps", "{c.dtype}", {c.cin * c.cout * c.groups}, {cut.cout})',
     )
-    chunk, moved = max(1, 16384 // work), 4.0 * POINTS * line * sums.shape[0]
-    return small_kernel("winograd_taps", head, params, lines, c.cin, chunk, group.anchor, moved, imports)
+    items, chunk = added_taps(c) * c.cin * c.groups, max(1, 16384 // work)
+    moved = sums.itemsize * float(math.prod(sums.shape))
+    return small_kernel("winograd_taps", head, params, lines, items, chunk, group.anchor, moved, imports)

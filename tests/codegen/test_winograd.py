@@ -8,14 +8,25 @@ from graphkeras.codegen.cpu import conv, conv_grad
 from graphkeras.ir.op import get_op
 from tests.codegen.harness import kernels, run
 
-# images, rows, columns, channels in, channels out, padding
+# images, (planes,) rows, columns, channels in, channels out; padding; then: dilation, groups, stride of planes
 CASES = {
-    "same": (3, 8, 12, 16, 16, ((1, 1), (1, 1))),
-    "ragged edges": (2, 9, 11, 20, 33, ((1, 1), (1, 1))),
-    "valid": (5, 13, 13, 32, 64, ((0, 0), (0, 0))),
-    "uneven padding": (1, 10, 9, 13, 17, ((2, 0), (0, 1))),
-    "many panels": (1, 12, 12, 70, 130, ((1, 1), (1, 1))),
-    "several blocks": (7, 16, 16, 16, 32, ((1, 1), (1, 1))),
+    "same": ((3, 8, 12, 16, 16), ((1, 1), (1, 1))),
+    "ragged edges": ((2, 9, 11, 20, 33), ((1, 1), (1, 1))),
+    "valid": ((5, 13, 13, 32, 64), ((0, 0), (0, 0))),
+    "uneven padding": ((1, 10, 9, 13, 17), ((2, 0), (0, 1))),
+    "many panels": ((1, 12, 12, 70, 130), ((1, 1), (1, 1))),
+    "several blocks": ((7, 16, 16, 16, 32), ((1, 1), (1, 1))),
+    "dilated": ((3, 13, 18, 16, 24), ((2, 2), (3, 3)), {"dilation": (2, 3)}),
+    "dilated valid": ((2, 11, 9, 20, 16), ((0, 0), (0, 0)), {"dilation": (1, 3)}),
+    "dilated past the image": ((2, 4, 3, 16, 16), ((5, 5), (4, 4)), {"dilation": (5, 4)}),
+    "planes": ((2, 5, 9, 6, 16, 32), ((1, 1), (1, 1), (1, 1)), {"dilation": (1, 1, 1)}),
+    "planes dilated": ((2, 6, 9, 6, 16, 20), ((2, 0), (2, 2), (1, 1)), {"dilation": (3, 2, 1)}),
+    "planes strided": ((2, 7, 8, 8, 13, 16), ((0, 1), (1, 1), (1, 1)), {"dilation": (1, 1, 1), "stride": 2}),
+    "one tap of planes": ((2, 3, 8, 8, 16, 16), ((0, 0), (1, 1), (1, 1)), {"dilation": (1, 1, 1), "taps": 1}),
+    "groups": ((2, 9, 11, 64, 96), ((1, 1), (1, 1)), {"groups": 2}),
+    "sections": ((5, 13, 12, 192, 192), ((1, 1), (1, 1)), {"groups": 12}),
+    "sections, dilated": ((2, 13, 12, 96, 192), ((2, 2), (1, 1)), {"groups": 6, "dilation": (2, 1)}),
+    "planes in groups": ((1, 4, 7, 8, 128, 64), ((1, 1), (1, 1), (1, 1)), {"groups": 4, "dilation": (1, 1, 1)}),
 }
 
 
@@ -36,11 +47,15 @@ def _random(shape, seed=0):
 
 
 def _parts(case):
-    n, h, w, cin, cout, padding = CASES[case]
-    attrs = {"strides": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}
-    x, weights = _random((n, h, w, cin)), _random((3, 3, cin, cout), 1)
-    dy = _random((n, h + sum(padding[0]) - 2, w + sum(padding[1]) - 2, cout), 2)
-    return x, weights, dy, attrs
+    (n, *sizes, cin, cout), padding, *more = CASES[case]
+    given = {"dilation": (1,) * len(sizes), "groups": 1, "stride": 1, "taps": 3} | (more[0] if more else {})
+    window = (given["taps"], 3, 3)[-len(sizes) :] if len(sizes) == 3 else (3, 3)
+    strides = (given["stride"], 1, 1)[-len(sizes) :]
+    attrs = {"strides": strides, "padding": padding, "dilation": given["dilation"], "groups": given["groups"]}
+    x, weights = _random((n, *sizes, cin)), _random((*window, cin // given["groups"], cout), 1)
+    reach = zip(sizes, padding, window, given["dilation"], strides, strict=True)
+    outputs = [(size + sum(pad) - (taps - 1) * apart - 1) // step + 1 for size, pad, taps, apart, step in reach]
+    return x, weights, _random((n, *outputs, cout), 2), attrs
 
 
 def _operands(op, case):
@@ -62,7 +77,8 @@ def _check(op, case):
     want = get_op(op).reference(*(a.astype(np.float64) for a in arrays), **attrs)
     # a sum of n products in order errs by about sqrt(n) units, and this form by three times that
     np.testing.assert_allclose(got, want, rtol=0, atol=6e-6 * np.abs(want).max())
-    assert any("Winograd" in k.source for k in kernels(build, *arrays))
+    direct = (op, case) == ("conv_input_grad", "planes strided")  # its outputs are spread by the stride
+    assert any("Winograd" in k.source for k in kernels(build, *arrays)) is not direct
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
@@ -72,15 +88,16 @@ def test_against_float64(op, case):
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
-@pytest.mark.parametrize("case", ["ragged edges", "several blocks"])
+@pytest.mark.parametrize("case", ["ragged edges", "several blocks", "planes dilated", "sections, dilated"])
 def test_on_avx2(op, case, monkeypatch):
     monkeypatch.setenv("GRAPHKERAS_CPU", "x86-64-v3")
     _check(op, case)
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad"])
-def test_epilogue_rides_along(op):
-    (first, w), attrs = _operands(op, "ragged edges")
+@pytest.mark.parametrize("case", ["ragged edges", "planes dilated", "sections, dilated"])
+def test_epilogue_rides_along(op, case):
+    (first, w), attrs = _operands(op, case)
     plain = get_op(op).reference(first.astype(np.float64), w.astype(np.float64), **attrs)
     bias, other = _random(plain.shape[-1:], 3), _random(plain.shape, 4)
 
