@@ -37,12 +37,14 @@ from graphkeras.codegen.cpu.product_shapes import (
     other_form,
     runs_along_depth,
 )
+from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
 from graphkeras.codegen.writer import Writer
 
 COPIED_FOR = 128  # columns that use a copy of A
+STREAMED = 3.5  # flops that take as long as a byte of B, where it passes by once
 
 
 def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
@@ -77,7 +79,7 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
     if _depth_merges(product):
         a, contract, batch = _depth_first(ctx, a, b, contract, batch)
         product = product_of(a, b, contract, batch)
-    if len(product.depth) > 2:
+    if len(product.depth) > 2 or _lies_across(product):
         a = _in_order(ctx, a, [*batch[0], *_free(a, contract[0], batch[0]), *contract[0]])
         contract, batch = _trailing(a, contract, batch)
         product = product_of(a, b, contract, batch)
@@ -157,6 +159,13 @@ def _depth_merges(p: Product) -> bool:
     return all(outer[2] == inner[2] * inner[0] for outer, inner in itertools.pairwise(p.depth))
 
 
+def _lies_across(p: Product) -> bool:
+    """A's depth takes such steps, and so many columns use it, that a copy along the depth costs less than strips of it,
+    which are copied again for every few panels."""
+    step = abs(p.depth[0][1]) * vectors().bytes // vector_width(p.dtype) if len(p.depth) == 1 else 0
+    return min(p.m, p.k) >= PART and p.n >= 2 * PART and step * PART > vectors().l2 and not runs_along_depth(p)
+
+
 def _depth_first(
     ctx: Lowering, a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]
 ) -> tuple[View, tuple[Axis, Axis], tuple[Axis, Axis]]:
@@ -229,7 +238,9 @@ class _Printer:
                 self._item(body, group)
         p = self.p
         name = f"dot_{p.m}x{p.n}x{p.k}"
-        return template_kernel(name, w, params, group, body, self.extent, p.flops, (self.a, self.b), "product")
+        streamed = STREAMED * self.b.itemsize * p.batches * p.k * p.n  # few rows wait for B's memory
+        operands, work = (self.a, self.b), max(p.flops, streamed)
+        return template_kernel(name, w, params, group, body, self.extent, p.flops, operands, "product", work)
 
     def _head(self, group: Group) -> None:
         w, s = self.w, self.s

@@ -25,6 +25,8 @@ from llvmlite import ir
 from graphkeras.codegen.cpu.dialect import get_or_insert_function, intrinsic, marked, rolled, types
 from graphkeras.codegen.cpu.vectors import vector_width
 
+AHEAD = 4  # steps of the depth by which a row of B is asked for early where it serves one row of A only
+
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 _LLVM = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 
@@ -97,6 +99,15 @@ class Printer:
         stored = self.b.store(value, self.b.bitcast(pointer, self.vector.as_pointer()))
         stored.align = self.align
         marked(self.b, stored, scope)
+
+    def fetch(self, places):
+        """Ask for the lines at `places`, which may lie anywhere."""
+        byte = ir.IntType(8).as_pointer()
+        call = get_or_insert_function(
+            self.b.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0i8"
+        )
+        for place in places:
+            self.b.call(call, [self.b.bitcast(place, byte), I32(0), I32(3), I32(1)])
 
     def broadcast(self, scalar):
         undef = ir.Constant(self.vector, ir.Undefined)
@@ -184,6 +195,8 @@ class _Tile(Printer):
         def step(offsets, accs):
             a_at, b_at = offsets
             columns = [read(self.at(b, b_at, self.width * j), self.b_scope, j) for j in range(nv)]
+            if self.mr == 1:
+                self.fetch([self.at(b, b_at, bld.mul(words[-1], I64(AHEAD)), self.width * j) for j in range(nv)])
             out = []
             for m in range(self.mr):
                 if self.mode == "broadcast":

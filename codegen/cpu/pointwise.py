@@ -10,8 +10,10 @@ outermost one is the work item, the innermost one is meant for vectors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from graphkeras.codegen.body import Body
+from graphkeras.codegen.cpu.vectors import vector_width
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Arg, Int, Kernel, View, contiguous_strides
 from graphkeras.codegen.lower import Lowering, lowers
@@ -22,6 +24,7 @@ from graphkeras.ir.node import Node
 CHUNK = 16384  # elements of one work chunk: about 10 us of simple arithmetic
 SLICES = 64  # of each segment
 BLOCK = 256  # elements; slices begin at multiples of it, so that vector loops end alike for any number of threads
+SQUARE = 8  # side of squares where operands lie across each other's grain: 2 x 8 lines a page apart fit the first cache
 SMALL = 64  # innermost extents of features below this are literals in the source
 HEADER = "from graphkeras.codegen.cpu.support import *"
 
@@ -53,8 +56,13 @@ def extent_of(body: Body, group: int) -> int:
 def map_kernel(body: Body, nodes: list[Node], literal: bool = False) -> Kernel:
     """literal: the innermost extent is a matter of the model, not of the data, and may be printed where it is small."""
     extents = [extent_of(body, g) for g in range(len(body.groups))]
-    linear = len(extents) == 1
-    text, args, items = _linear(body, nodes, extents[0]) if linear else _nest(body, nodes, extents, literal)
+    linear, across = len(extents) == 1, group_across(body)
+    if linear:
+        text, args, items = _linear(body, nodes, extents[0])
+    elif across is not None:
+        text, args, items = _squares(body, nodes, extents, across)
+    else:
+        text, args, items = _nest(body, nodes, extents, literal)
     size = math.prod(body.space)
     return Kernel(
         name="map_" + "_".join(dict.fromkeys(n.op for n in nodes[-3:])),
@@ -141,6 +149,77 @@ def _nest(body: Body, nodes: list[Node], extents: list[int], literal: bool) -> t
     return w.text(), [*args, *body.args], extents[0] * (extents[1] if flat else 1)
 
 
+def group_across(body: Body) -> int | None:
+    """The index along which an operand lies that strides along the last one: a transposition, as a rule."""
+    last = len(body.groups) - 1
+    for g in range(last):
+        along, strides = body.strides_of(g), body.strides_of(last)
+        if any(a == 1 and s not in (0, 1) for a, s in zip(along, strides, strict=True)):
+            return g
+    return None
+
+
+def _squares(body: Body, nodes: list[Node], extents: list[int], across: int) -> tuple[str, list[Arg], int]:
+    """Loops with the last index and the one across it in squares: each line of memory is used while it is near."""
+    w, index = Writer(), [f"i{g}" for g in range(len(extents))]
+    for line in describe(nodes, f"map over {len(extents)} nested indices, in squares over i{across} and the last one"):
+        w.line(line)
+    w.line(HEADER)
+    with w.block("def kernel(args, lo, hi)"):
+        body.begin(w, len(extents) + 1)
+        for g in range(len(extents)):
+            w.line(f"n{g} = int_arg(args, {g})")
+        w.line(f"strip_size = int_arg(args, {len(extents)})")
+        print_squares(w, len(extents), across, lambda: body.emit(w, {}, index))
+    strip = strip_of(SQUARE, extents[-1])
+    return w.text(), [*(Int(n) for n in extents), Int(strip), *body.args], squares_of(extents, across, strip)
+
+
+def print_squares(
+    w: Writer, levels: int, across: int, inner: Callable[[], object], turn: str = "", side: int = SQUARE
+) -> None:
+    """Loops over i0, i1 ... below n0, n1 ...; `inner` prints what is done. Items: other indices, and strips of one.
+
+    turn: what does a whole square at once, at i{across} and i{last}.
+    """
+    last = levels - 1
+    others = [g for g in range(last) if g != across]
+    w.line(f"strips = (n{across} + strip_size - 1) // strip_size")
+    with w.block("for item in range(lo, hi)"):
+        w.line("rest = item // strips")
+        w.line("strip = (item - rest * strips) * strip_size")
+        w.line(f"strip_end = min(strip + strip_size, n{across})")
+        for g in reversed(others[1:]):
+            w.line(f"i{g} = rest % n{g}")
+            w.line(f"rest = rest // n{g}")
+        if others:
+            w.line(f"i{others[0]} = rest")
+        with w.block(f"for first in range(0, n{last}, {side})"):
+            w.line(f"stop = min(first + {side}, n{last})")
+            w.line("rest_from = strip")
+            if turn:
+                with w.block(f"if stop - first == {side}"):
+                    w.line(f"rest_from = strip_end - (strip_end - strip) % {side}")
+                    w.line(f"i{last} = first")
+                    with w.block(f"for i{across} in range(strip, rest_from, {side})"):
+                        w.line(turn)
+            with (
+                w.block(f"for i{across} in range(rest_from, strip_end)"),
+                w.block(f"for i{last} in range(first, stop)"),
+            ):
+                inner()
+
+
+def strip_of(side: int, last: int) -> int:
+    """Elements of a work item along the index across: a line or two of memory, more where the other index is short."""
+    return 16 * side if last < side else side if side == SQUARE else 2 * side
+
+
+def squares_of(extents: list[int], across: int, strip: int) -> int:
+    """Work items of `print_squares`."""
+    return math.prod(extents[:across] + extents[across + 1 : -1]) * -(-extents[across] // strip)
+
+
 def _loops(w: Writer, body: Body, index: list[str], level: int) -> None:
     if level == len(index):
         body.emit(w, {}, index)
@@ -159,8 +238,18 @@ def copy_kernel(source: View, target: View) -> Kernel:
     inner = min(range(len(groups)), key=lambda g: (abs(strides[groups[g][-1]]) if groups[g] else 0, -extents[g]))
     order = [g for g in range(len(groups)) if g != inner] + [inner]
     steps = [[v[groups[g][-1]] if groups[g] else 0 for g in order] for v in (source.strides, strides)]
-    w.line(f'"""copy between two layouts, {len(groups)} nested indices"""')
+    across, strip = _across(steps[0]), 0
+    turns = across is not None and steps[1][-1] == 1 and source.dtype in ("float32", "float64")
+    side = vector_width(source.dtype) if turns else SQUARE
+    squares = "" if across is None else f", in squares over i{across} and the last one"
+    w.line(f'"""copy between two layouts, {len(groups)} nested indices{squares}"""')
     w.line(HEADER)
+    if turns:
+        w.line("from graphkeras.codegen.cpu.transpose import transpose")
+        w.line()
+        w.line(f'TURN = transpose("{source.dtype}")')
+        w.line()
+        w.line()
     args: list[Arg] = []
     with w.block("def kernel(args, lo, hi)"):
         for name, view in (("x", source), ("y", target)):
@@ -177,16 +266,29 @@ def copy_kernel(source: View, target: View) -> Kernel:
                     w.line(f"{name}_s{level} = int_arg(args, {len(args) - 1})")
                     terms.append(f"i{level} * {name}_s{level}")
             offsets.append(" + ".join(terms) or "0")
-        for level, g in enumerate(order[1:], 1):
+        for level, g in enumerate(order):
             args.append(Int(extents[g]))
             w.line(f"n{level} = int_arg(args, {len(args) - 1})")
-        with w.block("for i0 in range(lo, hi)"):
-            _copy_loops(w, len(order), 1, f"y[{offsets[1]}] = x[{offsets[0]}]")
-    items = extents[order[0]]
+        statement = f"y[{offsets[1]}] = x[{offsets[0]}]"
+        if across is None:
+            with w.block("for i0 in range(lo, hi)"):
+                _copy_loops(w, len(order), 1, statement)
+        else:
+            last, strip = len(order) - 1, strip_of(side, extents[order[-1]])
+            args.append(Int(strip))
+            w.line(f"strip_size = int_arg(args, {len(args) - 1})")
+            turn = f"TURN(shift(x, {offsets[0]}), x_s{last}, shift(y, {offsets[1]}), y_s{across})" if turns else ""
+            print_squares(w, len(order), across, lambda: w.line(statement), turn, side)
     size = math.prod(shape)
+    items = extents[order[0]] if across is None else squares_of([extents[g] for g in order], across, strip)
     moved = 2.0 * size * source.itemsize
     reads, writes = (source.buffer,), (target.buffer,)
     return Kernel("copy", w.text(), tuple(args), items, chunk_of(items, size), reads, writes, 0.0, moved)
+
+
+def _across(steps: list[int]) -> int | None:
+    """The level along which what is read lies, where that is not the innermost one."""
+    return steps.index(1) if 1 in steps[:-1] and steps[-1] not in (0, 1) else None
 
 
 def _copy_loops(w: Writer, levels: int, level: int, statement: str) -> None:

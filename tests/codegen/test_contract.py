@@ -157,3 +157,26 @@ def test_other_vector_units(cpu, monkeypatch):
         _close(run(_matmul, x, y)[0], x.astype(np.float64) @ y, k)
         got = run(lambda b, p, q: b.dot_general(p, q, contract=((1,), (1,)), batch=((), ())), x, y.T.copy())[0]
         _close(got, x.astype(np.float64) @ y, k)
+
+
+def test_rows_far_apart_are_copied_once():
+    """A product whose first operand lies across the grain, with many columns, reads a copy along the depth."""
+    rng = np.random.default_rng(5)
+    x, y = (rng.standard_normal(s).astype(np.float32) for s in ((512, 640), (512, 1024)))
+
+    def build(b, x, y):
+        return b.dot_general(x, y, contract=((0,), (0,)), batch=((), ()))
+
+    np.testing.assert_allclose(run(build, x, y)[0], x.T @ y, rtol=0, atol=2e-4)
+    assert [k.name.split("_")[0] for k in kernels(build, x, y)] == ["copy", "dot"]
+    assert [k.name.split("_")[0] for k in kernels(build, x[:, :64].copy(), y)] == ["dot"]
+
+
+def test_one_row_goes_to_several_threads_where_it_meets_much_memory():
+    def chunks(*sizes):
+        x, y = np.ones((1, sizes[0]), np.float32), np.ones(sizes, np.float32)
+        (kernel,) = kernels(lambda b, x, y: b.dot_general(x, y, contract=((1,), (0,)), batch=((), ())), x, y)
+        return -(-kernel.extent // kernel.chunk)
+
+    assert chunks(1024, 1024) > 1
+    assert chunks(784, 256) == 1  # waking a thread would take longer
