@@ -19,6 +19,7 @@ from graphkeras.codegen.kernel import Buffer, Call, Instruction, Loop, Step, Vie
 from graphkeras.codegen.lower import Lowering
 from graphkeras.codegen.scans import Scan, is_plain, lower_body, split_off
 from graphkeras.codegen.schedule import is_parallel
+from graphkeras.codegen.work import work_of
 from graphkeras.ir.graph import Builder, Graph
 from graphkeras.ir.node import Node
 from graphkeras.ir.op import Kind, get_op
@@ -28,7 +29,6 @@ ITEMS = 4  # pieces that a batch is cut into, if they keep LEAST rows
 LEAST, MOST = 8, 64  # rows of an item: LEAST use the registers well, MOST still fit the cache
 ROWS_PER_CACHE = 16  # rows that make up for reading as many weights as fit the second-level cache
 ENOUGH = 4 * SERIAL  # operations of the whole loop below which threads are not worth waking
-COSTLY = 16  # multiplications' worth of an exponential or a division
 
 
 def lower_by_rows(ctx: Lowering, scan: Scan) -> bool:
@@ -157,7 +157,7 @@ def _rows_of_item(rows: int, shared: int, shares: bool) -> int:
 
 
 def _work(node: Node) -> float:
-    """Multiplications of one node, roughly."""
+    """Flops' worth of one node, roughly."""
     if isinstance(node.type, tuple):
         return 0.0
     if node.op == "dot_general":
@@ -166,7 +166,7 @@ def _work(node: Node) -> float:
     if kind is Kind.WINDOW:
         return 2.0 * node.type.size * math.prod(node.inputs[-1].shape[:-1])
     if kind is Kind.POINTWISE:
-        return node.type.size * (COSTLY if node.op in ("exp", "tanh", "sigmoid", "div", "pow", "log") else 1.0)
+        return node.type.size * work_of(node)
     return float(node.type.size) if kind is not Kind.SOURCE else 0.0
 
 

@@ -41,10 +41,10 @@ from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, lowers
+from graphkeras.codegen.work import work_of_body
 from graphkeras.codegen.writer import Writer
 
 COPIED_FOR = 128  # columns that use a copy of A
-STREAMED = 3.5  # flops that take as long as a byte of B, where it passes by once
 
 
 def product_of(a: View, b: View, contract: tuple[Axis, Axis], batch: tuple[Axis, Axis]) -> Product:
@@ -83,7 +83,8 @@ def lower_dot_general(ctx: Lowering, group: Group) -> None:
         a = _in_order(ctx, a, [*batch[0], *_free(a, contract[0], batch[0]), *contract[0]])
         contract, batch = _trailing(a, contract, batch)
         product = product_of(a, b, contract, batch)
-    choose_and_launch(ctx, group, replace(product, rewritten=ctx.is_rewritten(b)), a, b)
+    product = replace(product, rewritten=ctx.is_rewritten(b), epilogue=work_of_body(group.epilogue))
+    choose_and_launch(ctx, group, product, a, b)
 
 
 def choose_and_launch(ctx: Lowering, group: Group, p: Product, a: View, b: View) -> None:
@@ -238,8 +239,7 @@ class _Printer:
                 self._item(body, group)
         p = self.p
         name = f"dot_{p.m}x{p.n}x{p.k}"
-        streamed = STREAMED * self.b.itemsize * p.batches * p.k * p.n  # few rows wait for B's memory
-        operands, work = (self.a, self.b), max(p.flops, streamed)
+        operands, work = (self.a, self.b), p.work - p.epilogue
         return template_kernel(name, w, params, group, body, self.extent, p.flops, operands, "product", work)
 
     def _head(self, group: Group) -> None:

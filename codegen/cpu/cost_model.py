@@ -76,4 +76,4 @@ def bytes_per_cycle(nbytes: float) -> float:
     unit = vectors()
     if nbytes <= unit.l1 // 2:
         return LOADS * unit.bytes
-    return FROM_L2 if nbytes <= unit.l2 // 2 else FROM_L3 if nbytes <= 16 * unit.l2 else FROM_MEMORY
+    return FROM_L2 if nbytes <= unit.l2 // 2 else FROM_L3 if nbytes < 16 * unit.l2 else FROM_MEMORY

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphkeras.codegen.kernel import Arg, Buffer, Float, Int, Kernel, Ptr, Scratch, View
+from graphkeras.codegen.work import work_of_body
 from graphkeras.codegen.writer import Writer
 from graphkeras.ir.node import Node
 from graphkeras.ir.types import numpy_dtype
@@ -136,7 +137,8 @@ def template_kernel(
 ) -> Kernel:
     """The kernel of a template that stores its result itself, or hands it to the epilogue `body`.
 
-    operands: what it reads. flops: that the mathematics needs; work: by which items are dealt out, where that differs.
+    operands: what it reads. flops: that the mathematics needs; work: by which items are dealt out, where that differs,
+    beside the work of the epilogue.
     """
     args, reads, writes = params.args, params.reads, params.writes
     moved = sum(float(v.itemsize * math.prod(v.shape)) for v in operands)
@@ -150,7 +152,7 @@ def template_kernel(
         w.text(),
         tuple(args),
         max(1, extent),
-        items_per_chunk(extent, flops if work is None else work),
+        items_per_chunk(extent, (flops if work is None else work) + work_of_body(body)),
         tuple(reads),
         tuple(writes),
         flops=flops,

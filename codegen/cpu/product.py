@@ -12,9 +12,11 @@ from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, LoweringError
 from graphkeras.codegen.writer import Writer
+from graphkeras.ir.types import numpy_dtype
 
 PIECE = 2048  # elements summed at a time
 SUMMED = 8192  # partial sums per chunk, before an epilogue
+STREAMED = 3.5  # flops that take as long as a byte of B, where it passes by once
 Axis = tuple[int, ...]  # extent, then one stride per operand
 
 
@@ -23,6 +25,7 @@ class Product:
     """Merged axes of a product: extents and strides. batch and depth: (n, sa, sb); rows: (n, sa); columns: (n, sb).
 
     rewritten: each run of the program writes B anew, each thread a part of it that lies together.
+    epilogue: what follows on the tiles, in flops.
     """
 
     dtype: str
@@ -31,6 +34,7 @@ class Product:
     depth: list[Axis]
     columns: list[Axis]
     rewritten: bool = False
+    epilogue: float = 0.0
 
     @property
     def m(self) -> int:
@@ -56,6 +60,12 @@ class Product:
     @property
     def flops(self) -> float:
         return 2.0 * self.batches * self.m * self.n * self.k
+
+    @property
+    def work(self) -> float:
+        """Flops, or as many as take the time in which B passes by, and the epilogue."""
+        streamed = STREAMED * numpy_dtype(self.dtype).itemsize * self.batches * self.n * self.k
+        return max(self.flops, streamed) + self.epilogue
 
 
 def merged(axes: Sequence[Axis]) -> list[Axis]:

@@ -224,7 +224,7 @@ def _grouped(p: Product, s: Shape) -> Shape:
     kblock = max(1, -(-depth // max(1, round(depth / SHORT_BLOCK)))) if blocked else 0
     group = min(panels, max(1, vectors().l2 // 2 // (s.nv * vectors().bytes * max(1, kblock or depth))))
     chunk = _even_share(p.m, ROWS_AT_MOST)
-    wanted = ITEMS if p.flops > SERIAL else 1
+    wanted = ITEMS if p.work > SERIAL else 1
     while parts * p.batches * -(-p.m // chunk) * -(-panels // group) < wanted and (group > 1 or chunk > 64):
         if chunk > 64 * group or group == 1:  # copies of B serve `chunk` rows, those of A `group` panels
             chunk = -(-chunk // 2)
@@ -245,7 +245,7 @@ def _rows_per_item(p: Product, mr: int, panels: int) -> int:
     """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
     most = 128 if p.along_columns else 256  # copying a panel across its grain should serve more rows
     chunk = -(-_even_share(p.m, most) // mr) * mr
-    while chunk > 2 * mr and p.flops > SERIAL and p.batches * panels * -(-p.m // chunk) < ITEMS:
+    while chunk > 2 * mr and p.work > SERIAL and p.batches * panels * -(-p.m // chunk) < ITEMS:
         chunk = -(-chunk // (2 * mr)) * mr
     return max(chunk, mr)
 
@@ -276,31 +276,34 @@ def _cycles(p: Product, s: Shape) -> float:
     panels, chunks, parts = -(-p.n // columns), -(-p.m // s.chunk), max(s.parts, 1)
     depth = -(-p.k // parts)
     items = p.batches * -(-panels // s.group) * chunks * parts
+    size_of_b = p.k * p.n * vectors().bytes // width
+    near = size_of_b <= vectors().l2
+    arriving = 0.0 if near else size_of_b / cost_model.bytes_per_cycle(size_of_b)  # B, where nothing asks for it early
     if s.mode == "dot":
-        cycles = _dot_cycles(p.m, p.n, p.k, s.mr, s.nv, width) * p.batches
+        cycles = (_dot_cycles(p.m, p.n, p.k, s.mr, s.nv, width) + arriving) * p.batches
     else:
         tile = Tile(s.mr, s.nv)
         block = min(depth, s.kblock or depth)
         cycles = p.batches * parts * -(-depth // max(block, 1)) * tile.over(p.m, panels * s.nv, block, tail=True)
         vectors_of_panels = float(p.batches * panels * chunks * parts * depth * s.nv)
-        near = p.k * p.n * vectors().bytes // width <= vectors().l2
         if s.packed:
             cycles += vectors_of_panels * (COPIED if p.along_columns else TURNED * width)
-            cycles += 0.0 if near or not p.along_columns else FAR_RUN * vectors_of_panels / (s.nv * s.group)
+            runs = FAR_RUN * vectors_of_panels / (s.nv * s.group) if p.along_columns else 0.0
+            cycles += 0.0 if near else runs + arriving * p.batches * (chunks - 1)
         else:
             cycles += vectors_of_panels / chunks * -(-p.m // s.mr) * (AWAY if near else FAR_AWAY)
     if parts > 1:
         cycles += 8.0 * parts * p.batches * p.m * p.n / cost_model.FROM_L2
-    cycles += _exchange(p, parts) + items * ITEM + ROW * items * min(s.chunk, p.m)
-    cycles *= _uneven(items) if p.flops > SERIAL else 1.0
-    while p.flops > SERIAL and 0 < items < ITEMS:
+    cycles += items * ITEM + ROW * items * min(s.chunk, p.m)
+    cycles *= _uneven(items) if p.work > SERIAL else 1.0
+    while p.work > SERIAL and 0 < items < ITEMS:
         items, cycles = 2 * items, cycles * (1 + FEW)
-    return cycles
+    return cycles + _exchange(p, parts)
 
 
 def _exchange(p: Product, parts: int) -> float:
     """Cycles for what threads read that others have written: half of B, or half of the partial sums."""
-    if not p.rewritten or p.batch or p.flops <= SERIAL:
+    if not p.rewritten or p.batch or p.work <= SERIAL:
         return 0.0
     itemsize = vectors().bytes // vector_width(p.dtype)
     handed = (p.m if parts > 1 else p.k) * p.n * itemsize / LINE / 2

@@ -180,3 +180,17 @@ def test_one_row_goes_to_several_threads_where_it_meets_much_memory():
 
     assert chunks(1024, 1024) > 1
     assert chunks(784, 256) == 1  # waking a thread would take longer
+
+
+def test_a_dear_epilogue_goes_to_several_threads():
+    def chunks(finish):
+        x, y = np.ones((64, 10), np.float32), np.ones((10, 2048), np.float32)
+
+        def build(b, x, y):
+            return finish(b, b.dot_general(x, y, contract=((1,), (0,)), batch=((), ())))
+
+        (kernel,) = kernels(build, x, y)
+        return -(-kernel.extent // kernel.chunk)
+
+    assert chunks(lambda b, y: b.exp(b.sin(y))) > 1
+    assert chunks(lambda b, y: b.relu(y)) == 1
