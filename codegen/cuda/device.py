@@ -76,6 +76,7 @@ class Device:
         self.lock = threading.RLock()
         self.stream, self.copy_stream = driver.stream(), driver.stream()
         self.residents: dict[int, Resident] = {}
+        self.parked: dict[int, Resident] = {}  # of arrays that are not in use and have not changed
         self.dead: list[tuple[int, int]] = []  # memory of arrays that died; taken back when nobody is at work
         self.dead_graphs: list[Any] = []
         self.arena, self.arena_nbytes = 0, 0
@@ -132,6 +133,7 @@ class Device:
 
     def trim(self) -> None:
         """Release what nobody uses to the driver."""
+        self.end_lease([a for r in list(self.parked.values()) if (a := r.array()) is not None])
         self._bury()
         self.driver.synchronize(self.stream)
         for addresses in self._pool.values():
@@ -193,15 +195,24 @@ class Device:
     def end_lease(self, arrays: Iterable[np.ndarray]) -> None:
         """These arrays may change from now on: the copies go."""
         for array in arrays:
+            self.parked.pop(id(array), None)
             found = self.residents.pop(id(array), None)
             if found is not None:
                 residence.forget(array)
                 self.give(found.address, found.nbytes)
 
     def lease(self, arrays: Iterable[np.ndarray]) -> None:
-        """These arrays do not change until the next lease: one upload is enough."""
+        """These arrays do not change until the next lease: one upload is enough, or none for those that were parked."""
         for array in arrays:
-            self.resident(array).outdated()
+            parked, found = self.parked.pop(id(array), None), self.resident(array)
+            if parked is not found:
+                found.outdated()
+
+    def park(self, arrays: Iterable[np.ndarray]) -> None:
+        """These arrays are not used until the next lease, nor do they change: copies stay while there is memory."""
+        for array in arrays:
+            if self.is_resident(array):
+                self.parked[id(array)] = self.residents[id(array)]
 
 
 def _dotted(arch: tuple[int, int] | None) -> str:

@@ -248,6 +248,13 @@ def hold_data(arrays: Arrays) -> None:
         open_device(name).lease(arrays)
 
 
+def park_data(arrays: Arrays) -> None:
+    """These arrays are not used until `hold_data`, nor do they change: a device may keep them while it has memory."""
+    name = target()
+    if name.startswith("cuda"):
+        open_device(name).park(arrays)
+
+
 def release_data(arrays: Arrays) -> None:
     """These arrays may change: a device must not rely on the values it has."""
     name = target()

@@ -26,6 +26,7 @@ class Callback:
     """
 
     batch_frequency = "every"
+    _calls_functions = False  # of the user
 
     def __init__(self) -> None:
         self.params: dict[str, Any] | None = None

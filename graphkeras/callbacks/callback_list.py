@@ -51,6 +51,12 @@ class CallbackList(Callback):
         self.set_model(model)
         self.set_params(params)
 
+    @property
+    def are_own(self) -> bool:
+        """Whether all are the library's own and call no functions of the user: they leave the data as they are."""
+        found = all(type(c).__module__.startswith(__package__) and not c._calls_functions for c in self.callbacks)
+        return found and type(self) is CallbackList
+
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
         if params:

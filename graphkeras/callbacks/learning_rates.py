@@ -41,6 +41,8 @@ class LearningRateScheduler(Callback):
     >>> halve = keras.callbacks.LearningRateScheduler(lambda epoch, lr: lr * 0.5 if epoch else lr)
     """
 
+    _calls_functions = True
+
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
         self.schedule = schedule

@@ -30,6 +30,8 @@ class LambdaCallback(Callback):
     >>> note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"]))
     """
 
+    _calls_functions = True
+
     def __init__(
         self,
         on_epoch_begin: Callable[..., Any] | None = None,

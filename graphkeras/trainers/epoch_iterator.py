@@ -82,6 +82,7 @@ class EpochIterator:
         self.checked: set[int] = set()  # programs that have looked through the arrays
         self._step = 0
         self.exhausted = False  # the last epoch ended because there was no more data
+        self.are_steady = False  # nothing can write to the arrays between epochs: a device need not read them again
 
     @property
     def num_batches(self) -> int | None:
@@ -131,10 +132,15 @@ class EpochIterator:
         if self._known_batches is None and self.steps_per_epoch is None and self._step:
             self._known_batches = self._step
         if isinstance(self._source, _ArraySource):
-            executor.release_data(self._source.arrays)
+            self._source.let_go(self.are_steady)
         elif self.steps_per_epoch is None:
             self._source.close()
         self.adapter.on_epoch_end()
+
+    def close(self) -> None:
+        """After the last epoch: devices keep nothing."""
+        if isinstance(self._source, _ArraySource):
+            self._source.let_go(False)
 
     @property
     def steps_done(self) -> int:
@@ -171,6 +177,13 @@ class _ArraySource:
     def hold(self) -> None:
         """The arrays stay as they are until the end of the epoch."""
         executor.hold_data(self.arrays if self.order is None else [*self.arrays, self.order])
+
+    def let_go(self, are_steady: bool) -> None:
+        """The epoch has ended. are_steady: the arrays, but not their order, are the same in the next one."""
+        if are_steady:
+            executor.park_data(self.arrays)
+        else:
+            executor.release_data(self.arrays)
 
     def take(self, limit: int) -> Segment | None:
         n, batch = self.adapter.num_samples, self.adapter.batch_size

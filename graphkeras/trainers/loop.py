@@ -173,6 +173,9 @@ def fit(
     first = model._initial_epoch or first
     logs: dict[str, Any] = {}
     finished = False
+    sources = [batches, *([] if validation is None else [validation.batches(model)])]
+    for source in sources:
+        source.are_steady = callbacks.are_own
     try:
         for epoch in range(first, epochs):
             model.reset_metrics()
@@ -195,6 +198,8 @@ def fit(
                 break
         finished = True
     finally:
+        for source in sources:
+            source.close()
         if epochs > 0 and hasattr(model.optimizer, "finalize_variable_values"):
             model.optimizer.finalize_variable_values(model.trainable_weights)
         if finished:

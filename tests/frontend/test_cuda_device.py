@@ -245,3 +245,58 @@ def test_the_cpu_never_loads_cuda() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.fixture
+def uploads(simulated: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of every upload."""
+    driver, found = executor.open_device("cuda:simulated").driver, []
+    upload = driver.upload
+
+    def noted(address, host, stream):
+        found.append(host.nbytes)
+        upload(address, host, stream)
+
+    monkeypatch.setattr(driver, "upload", noted)
+    return found
+
+
+def test_data_are_uploaded_once_for_all_epochs(uploads: list[int]) -> None:
+    x, y = data()
+    held_out = tuple(a[:40].copy() for a in (x, y))
+    stop = keras.callbacks.EarlyStopping(patience=9, monitor="loss")
+    model().fit(x, y, epochs=3, batch_size=16, validation_data=held_out, callbacks=[stop], verbose=0)
+    assert uploads.count(x.nbytes) == 2  # x and y
+    assert uploads.count(held_out[0].nbytes) == 2
+    assert not executor.open_device("cuda:simulated").parked  # nothing is kept after the training
+
+
+def test_what_a_callback_changes_is_seen(uploads: list[int]) -> None:
+    x, y = data()
+
+    class Fade(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            x[:] = 0.0
+            y[:] = np.tanh(0.0)
+
+    fade = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: Fade().on_epoch_end(epoch))
+    for callback in (Fade(), fade):
+        x[:], y[:] = data()
+        del uploads[:]
+        history = model().fit(x, y, epochs=2, batch_size=48, callbacks=[callback], verbose=0).history
+        assert uploads.count(x.nbytes) == 4
+        assert history["loss"][1] < 0.1 * history["loss"][0]
+
+
+def test_parked_data_make_room(simulated: None) -> None:
+    device = executor.open_device("cuda:simulated")
+    x = np.ones(1 << 18, np.float32)
+    device.lease([x])
+    device.park([x])
+    free, _ = device.driver.memory()
+    device.trim()
+    assert device.driver.memory()[0] >= free + x.nbytes
+    assert not device.is_resident(x)
+    device.lease([x])  # as if it had never been there
+    assert device.is_resident(x) and device.resident(x).newest == "host"
+    device.end_lease([x])
