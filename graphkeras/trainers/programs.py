@@ -38,6 +38,10 @@ FAST_DTYPES = "fiub"
 AnyStep = StepProgram | DynamicStep | EagerStep
 
 
+class MetricLogs(dict[str, Any]):
+    """Logs that are the metrics' results: nobody has to ask the metrics again."""
+
+
 class Programs:
     """What `Trainer` inherits to turn batches into runs of compiled steps."""
 
@@ -221,21 +225,21 @@ class Programs:
             ) from error
 
     # -- reading logs ------------------------------------------------------------------------------
-    def _metric_logs(self) -> dict[str, Any]:
+    def _metric_logs(self) -> MetricLogs:
         """The results of the metrics; where they are read after every batch, by a compiled program."""
         state = self.__dict__.setdefault("_log_reader", {"reads": 0, "program": None})
         state["reads"] += 1
         if state["reads"] < READS_BEFORE_COMPILING or self.run_eagerly:  # type: ignore[attr-defined]
-            return self.get_metrics_result()  # type: ignore[attr-defined]
+            return MetricLogs(self.get_metrics_result())  # type: ignore[attr-defined]
         if state["program"] is None:
             try:
                 state["program"] = trace_logs(self)
             except Exception:  # a metric whose result() is not made of ops
                 state["program"] = False
         if not state["program"]:
-            return self.get_metrics_result()  # type: ignore[attr-defined]
+            return MetricLogs(self.get_metrics_result())  # type: ignore[attr-defined]
         state["program"].run([])
-        return state["program"].logs(self)
+        return MetricLogs(state["program"].logs(self))
 
     # -- prediction of small arrays ----------------------------------------------------------------
     def _fast_predict(self, x: np.ndarray) -> np.ndarray | None:

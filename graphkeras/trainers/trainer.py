@@ -25,6 +25,7 @@ from graphkeras.trainers.data_adapters.array_data_adapter import train_validatio
 from graphkeras.trainers.epoch_iterator import EpochIterator
 from graphkeras.trainers.explain import Explain
 from graphkeras.trainers.on_batch import OnBatch
+from graphkeras.trainers.programs import MetricLogs
 from graphkeras.trainers.stateless import StatelessSteps
 from graphkeras.trainers.step import UnbatchedOutput
 
@@ -95,6 +96,8 @@ class Trainer(StatelessSteps, Compilation, OnBatch, Explain):
 
     def _get_metrics_result_or_logs(self, logs: Any) -> Any:
         """The metrics' results if the step reported the same names, else what it reported."""
+        if isinstance(logs, MetricLogs):
+            return logs
         results = self.get_metrics_result()
         if not isinstance(logs, dict) or set(logs) != set(results):
             return logs
