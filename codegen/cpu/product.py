@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, divide, small_kernel
+from graphkeras.codegen.cpu.vectors import vector_width
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering, LoweringError
@@ -63,9 +64,11 @@ class Product:
 
     @property
     def work(self) -> float:
-        """Flops, or as many as take the time in which B passes by, and the epilogue."""
+        """Flops with those of empty lanes, or as many as take the time in which B passes by, and the epilogue."""
+        width = vector_width(self.dtype) if self.along_columns and self.dtype in ("float32", "float64") else 1
+        lanes = -(-self.n // width) * width / max(self.n, 1)
         streamed = STREAMED * numpy_dtype(self.dtype).itemsize * self.batches * self.n * self.k
-        return max(self.flops, streamed) + self.epilogue
+        return max(self.flops * lanes, streamed) + self.epilogue
 
 
 def merged(axes: Sequence[Axis]) -> list[Axis]:

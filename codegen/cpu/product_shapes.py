@@ -245,7 +245,10 @@ def _rows_per_item(p: Product, mr: int, panels: int) -> int:
     """Rows of an item: many enough to reuse B's panel, few enough for eight items where there is work for them."""
     most = 128 if p.along_columns else 256  # copying a panel across its grain should serve more rows
     chunk = -(-_even_share(p.m, most) // mr) * mr
-    while chunk > 2 * mr and p.work > SERIAL and p.batches * panels * -(-p.m // chunk) < ITEMS:
+    while p.work > SERIAL and chunk > mr:
+        items = p.batches * panels * -(-p.m // chunk)
+        if items >= ITEMS or (chunk <= 2 * mr and items > 1):
+            break
         chunk = -(-chunk // (2 * mr)) * mr
     return max(chunk, mr)
 

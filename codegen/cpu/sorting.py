@@ -12,6 +12,7 @@ from graphkeras.codegen.kernel import View
 from graphkeras.codegen.lower import Lowering, LoweringError, lowers
 from graphkeras.ir.node import Node
 
+BLOCK = 64  # values that are passed over together if none of them is large
 FEW = 32  # so many of a line are found by selection, more by sorting
 _COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
 
@@ -96,31 +97,43 @@ def _sort_lines(dtype: str, descending: bool) -> list[str]:
 def _select_lines(dtype: str) -> list[str]:
     """The largest `keep` of one line in `keys`, from the largest on, and their places in `order`; NaN comes first.
 
-    Most values are no larger than the smallest of those found so far and are passed over by one comparison.
+    Most blocks hold no value that is larger than the smallest of those found so far: a loop of comparisons without
+    branches, which is made of vectors, passes over them.
     """
-    larger = "{0} > {1}"
+    larger, test = "{0} > {1}", "int32(value > limit)"
     if dtype.startswith("float"):
         larger += " or ({0} != {0} and {1} == {1})"
+        test += " + int32(value != value)"
     return [
         "found = 0",
-        "for i in range(n):",
-        "    value = x[start + i * inner]",
-        "    new = found < keep",
-        "    if new or " + larger.format("value", "keys[keep - 1]") + ":",
-        "        at = select(new, found, keep - 1)",
-        "        moving = at > 0",
-        "        while moving:",
-        "            before = keys[at - 1]",
-        "            if " + larger.format("value", "before") + ":",
-        "                keys[at] = before",
-        "                order[at] = order[at - 1]",
-        "                at -= 1",
+        f"for block in range(0, n, {BLOCK}):",
+        f"    end = min(block + {BLOCK}, n)",
+        "    hits = int32(1)",
+        "    if found == keep:",
+        "        limit = keys[keep - 1]",
+        "        hits = int32(0)",
+        "        for i in range(block, end):",
+        "            value = x[start + i * inner]",
+        f"            hits += {test}",
+        "    if hits > 0:",
+        "        for i in range(block, end):",
+        "            value = x[start + i * inner]",
+        "            new = found < keep",
+        "            if new or " + larger.format("value", "keys[keep - 1]") + ":",
+        "                at = select(new, found, keep - 1)",
         "                moving = at > 0",
-        "            else:",
-        "                moving = False",
-        "        keys[at] = value",
-        "        order[at] = i",
-        "        found = select(new, found + 1, found)",
+        "                while moving:",
+        "                    before = keys[at - 1]",
+        "                    if " + larger.format("value", "before") + ":",
+        "                        keys[at] = before",
+        "                        order[at] = order[at - 1]",
+        "                        at -= 1",
+        "                        moving = at > 0",
+        "                    else:",
+        "                        moving = False",
+        "                keys[at] = value",
+        "                order[at] = i",
+        "                found = select(new, found + 1, found)",
     ]
 
 
