@@ -32,7 +32,7 @@ from graphkeras.trainers.step import (
 
 MAX_PROGRAMS = 32
 MAX_FAST = 16
-READS_BEFORE_COMPILING = 256
+READS_BEFORE_COMPILING = 1024  # 0.2 ms each; compiling takes 0.1 s and 30 MB
 FAST_DTYPES = "fiub"
 
 AnyStep = StepProgram | DynamicStep | EagerStep
