@@ -237,3 +237,12 @@ def test_the_page_has_a_light_and_a_dark_face() -> None:
     text = page.page(records.new_report() | {"suites": {"models": [MACHINE]}})
     assert "prefers-color-scheme: dark" in text and "color-scheme: light dark" in text
     assert text.count(".c0{fill:") == 2
+
+
+def test_single_kernels_are_chosen_by_kind_or_by_a_part_of_their_name() -> None:
+    from benchmarks import ops
+
+    assert {c.kernel for c in ops.chosen_cases(["dot_nn"])} == {"dot_nn"}
+    grouped = ops.chosen_cases(["groups 32"])
+    assert grouped and all("groups 32" in c.name for c in grouped)
+    assert ops.knows("softmax") and ops.knows("3x3x3x32") and not ops.knows("no such case")

@@ -70,7 +70,7 @@ def forms_of(c: Window) -> list[Candidate]:
     """Of a convolution, or of the gradient of its input."""
     found = _forms_of(c)
     for n in _joins(c):
-        found += _joined(n, _forms_of(c.joined(n)), c.depth * n * c.groups * c.cout)
+        found += _joined(c, n, _forms_of(c.joined(n)))
     return found
 
 
@@ -93,7 +93,7 @@ def forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
     """Of the gradient of its kernel. dtype: of the result."""
     found = _forms_of_gradient(c, dtype)
     for n in _joins(c) if dtype == c.dtype else ():
-        found += _joined(n, _forms_of_gradient(c.joined(n), dtype), c.depth * n * c.groups * c.cout)
+        found += _joined(c, n, _forms_of_gradient(c.joined(n), dtype))
     return found
 
 
@@ -104,16 +104,17 @@ def _joins(c: Window) -> list[int]:
     return [n for n in counts if c.groups % n == 0 and n * min(c.cin, c.cout) <= 2 * width]
 
 
-def _joined(n: int, found: Sequence[Candidate], weights: int) -> list[Candidate]:
+def _joined(c: Window, n: int, found: Sequence[Candidate]) -> list[Candidate]:
     """The forms of joined groups that take any number of groups, dearer by two passes over the weights."""
-    copies = cost_model.seconds(2 * COPIED * weights / vector_width("float32"))
-    forms = [(replace(c.value, joined=n), c) for c in found if c.value.name in ("tiles", "winograd")]
-    return [Candidate(str(form), c.seconds + copies, form) for form, c in forms]
+    weights = c.depth * n * c.groups * c.cout
+    copies = cost_model.seconds(2 * COPIED * weights / vector_width(c.dtype))
+    forms = [(replace(x.value, joined=n), x) for x in found if x.value.name in ("tiles", "winograd")]
+    return [Candidate(str(form), x.seconds + copies, form) for form, x in forms]
 
 
 def _forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
     usual = usual_gradient_tile(c)
-    rows = math.prod(a.taps for a in c.axes) * c.cin
+    rows = c.depth
     found = []
     for t in _tiles_for(c, usual, rows):
         cycles = _vectors(c) if c.depthwise else IMAGES * c.groups * t.over(rows, _columns(c), _pixels(c))
@@ -135,8 +136,7 @@ def usual_tile(c: Window) -> Tile:
 
 def usual_gradient_tile(c: Window) -> Tile:
     """Of (tap, channel in) by channels out."""
-    taps = math.prod(a.taps for a in c.axes)
-    mr = _rows_of_tile(taps if c.depthwise else taps * c.cin)
+    mr = _rows_of_tile(c.depth)
     most = max(1, (24 if vectors().registers == 32 else 12) // mr)
     return Tile(mr, min(usual_tile(c).nv, most))
 

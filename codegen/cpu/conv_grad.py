@@ -90,7 +90,7 @@ class KernelGradPrinter(WindowPrinter):
     def __init__(self, ctx: Lowering, group: Group, window: Window, x: View, dy: View, tile: Tile) -> None:
         self.ctx, self.group, self.c, self.x, self.dy = ctx, group, window, x, dy
         self.columns = window.groups if window.depthwise else window.cout
-        self.all_rows = _rows(window)
+        self.all_rows = window.depth  # of the gradient: taps, times channels in
         self.mr, self.nv = tile.mr, tile.nv
         self.panel = vector_width(window.dtype) * self.nv
         self.masked = self.columns % self.panel != 0
@@ -226,9 +226,3 @@ class KernelGradPrinter(WindowPrinter):
             w.line(f"TILE(shift({source}, x_unit + {x_at}), shift(x_rows, from_row + i),")
             w.line(f"     shift(dy, dy_unit + {column}), x_rows, shift(place, {column}), shift(w_rows, from_row + i),")
             w.line(f"     tile_rows - i, columns - j0, unit - first_unit, ({', '.join(words)}))")
-
-
-def _rows(c: Window) -> int:
-    """Of the gradient: taps, times channels in."""
-    taps = math.prod(a.taps for a in c.axes)
-    return taps if c.depthwise else taps * c.cin

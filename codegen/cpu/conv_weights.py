@@ -52,50 +52,58 @@ def joined(ctx: Lowering, group: Group, w: View, cout: int, n: int) -> View:
     """w[t, c, (g, i, o)] as joined[t, (j, c), (g, i, o)] for n groups i in one: w where i is j, and zero elsewhere."""
     cin, columns = w.shape[-2:]
     target = ctx.new((*w.shape[:-2], n * cin, columns), w.dtype, "weights of joined groups")
-    params = Params()
-    params.source("w", w)
-    params.target("joined", target)
-    params.ints(n=n, cin=cin, cout=cout, columns=columns)
     lines = [
-        "for row in range(lo, hi):",
-        "    tap = row // (n * cin)",
-        "    j = row // cin - tap * n",
-        "    place = shift(joined, row * columns)",
-        "    for o in range(columns):",
-        f"        place[o] = {w.dtype}(0)",
-        "    source = shift(w, (tap * cin + row % cin) * columns)",
-        "    for first in range(j * cout, columns, n * cout):",
-        "        for o in range(first, first + cout):",
-        "            place[o] = source[o]",
+        "tap = row // (n * cin)",
+        "j = row // cin - tap * n",
+        "for o in range(columns):",
+        f"    place[o] = {w.dtype}(0)",
+        "line = shift(source, (tap * cin + row % cin) * columns)",
+        *_GROUP,
     ]
     head = "Weights of several groups as those of one, with zeros between the groups. One item is one channel of a tap."
-    rows, moved = math.prod(target.shape[:-1]), 2.0 * target.itemsize * math.prod(target.shape)
-    chunk = max(1, ITEM // columns)
-    ctx.launch(small_kernel("join_groups", head, params, lines, rows, chunk, group.anchor, moved))
+    _between_groups(ctx, group, "join_groups", head, w, target, cin, cout, n, lines)
     return target
 
 
 def parted(ctx: Lowering, group: Group, dw: View, cout: int, n: int, target: View) -> None:
     """The gradient of `joined`: of each channel's row, the columns of its own group."""
-    cin, columns = target.shape[-2:]
-    params = Params()
-    params.source("joined", dw)
-    params.target("dw", target)
-    params.ints(n=n, cin=cin, cout=cout, columns=columns)
     lines = [
-        "for row in range(lo, hi):",
-        "    tap = row // cin",
-        "    place = shift(dw, row * columns)",
-        "    for j in range(n):",
-        "        source = shift(joined, ((tap * n + j) * cin + row - tap * cin) * columns)",
-        "        for first in range(j * cout, columns, n * cout):",
-        "            for o in range(first, first + cout):",
-        "                place[o] = source[o]",
+        "tap = row // cin",
+        "for j in range(n):",
+        "    line = shift(source, ((tap * n + j) * cin + row - tap * cin) * columns)",
+        *("    " + text for text in _GROUP),
     ]
     head = "Gradients of weights, of which several groups were joined. One item is one channel of a tap."
+    _between_groups(ctx, group, "part_groups", head, dw, target, target.shape[-2], cout, n, lines)
+
+
+_GROUP = (
+    "for first in range(j * cout, columns, n * cout):",
+    "    for o in range(first, first + cout):",
+    "        place[o] = line[o]",
+)  # columns of every j-th of n groups
+
+
+def _between_groups(
+    ctx: Lowering,
+    group: Group,
+    name: str,
+    head: str,
+    source: View,
+    target: View,
+    cin: int,
+    cout: int,
+    n: int,
+    lines: Sequence[str],
+) -> None:
+    """Launches `lines`, which fill the row at `place` of the target; cin: of one of the n groups."""
+    params, columns = Params(), target.shape[-1]
+    params.source("source", source)
+    params.target("target", target)
+    params.ints(n=n, cin=cin, cout=cout, columns=columns)
+    body = ["for row in range(lo, hi):", "    place = shift(target, row * columns)", *("    " + x for x in lines)]
     rows, moved = math.prod(target.shape[:-1]), 2.0 * target.itemsize * math.prod(target.shape)
-    chunk = max(1, ITEM // columns)
-    ctx.launch(small_kernel("part_groups", head, params, lines, rows, chunk, group.anchor, moved))
+    ctx.launch(small_kernel(name, head, params, body, rows, max(1, ITEM // columns), group.anchor, moved))
 
 
 def along_depth(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequence[int]] | None, multiple: int) -> View:

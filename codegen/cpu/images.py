@@ -7,7 +7,6 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphkeras.codegen.cpu.dialect import get_or_insert_function
 from graphkeras.codegen.cpu.micro import I64, Printer
 
 
@@ -30,14 +29,9 @@ def prefetch_below(
     lines: Printer, start: Any, row_step: Any, column_step: int, shape: Sequence[int], write: bool = False
 ) -> None:
     """Ask for the pixels of the tile below: rows of tiles are far enough apart for memory to answer in time."""
-    b, byte, word = lines.b, ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-    call = get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
-    first_level, data = word(3), word(1)
     for r in range(shape[0]):
-        row = lines.at(start, b.mul(row_step, I64(shape[0] + r)))
-        for c in range(shape[1]):
-            b.call(call, [b.bitcast(lines.at(row, column_step * c), byte), word(int(write)), first_level, data])
+        row = lines.at(start, lines.b.mul(row_step, I64(shape[0] + r)))
+        lines.fetch([lines.at(row, column_step * c) for c in range(shape[1])], write)
 
 
 def lane_bits(lines: Printer, lanes: Any, exists: Any) -> Any:

@@ -100,14 +100,13 @@ class Printer:
         stored.align = self.align
         marked(self.b, stored, scope)
 
-    def fetch(self, places):
-        """Ask for the lines at `places`, which may lie anywhere."""
+    def fetch(self, places, write=False):
+        """Ask for the lines at `places`, which may lie anywhere, into the first-level cache."""
         byte = ir.IntType(8).as_pointer()
-        call = get_or_insert_function(
-            self.b.module, ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32]), "llvm.prefetch.p0i8"
-        )
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        call = get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0i8")
         for place in places:
-            self.b.call(call, [self.b.bitcast(place, byte), I32(0), I32(3), I32(1)])
+            self.b.call(call, [self.b.bitcast(place, byte), I32(int(write)), I32(3), I32(1)])
 
     def broadcast(self, scalar):
         undef = ir.Constant(self.vector, ir.Undefined)

@@ -10,7 +10,7 @@ outermost one is the work item, the innermost one is meant for vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from graphkeras.codegen.body import Body
 from graphkeras.codegen.cpu.vectors import vector_width
@@ -56,7 +56,8 @@ def extent_of(body: Body, group: int) -> int:
 def map_kernel(body: Body, nodes: list[Node], literal: bool = False) -> Kernel:
     """literal: the innermost extent is a matter of the model, not of the data, and may be printed where it is small."""
     extents = [extent_of(body, g) for g in range(len(body.groups))]
-    linear, across = len(extents) == 1, group_across(body)
+    strides = [body.strides_of(g) for g in range(len(extents))]
+    linear, across = len(extents) == 1, index_across(list(zip(*strides, strict=True)))
     if linear:
         text, args, items = _linear(body, nodes, extents[0])
     elif across is not None:
@@ -149,14 +150,13 @@ def _nest(body: Body, nodes: list[Node], extents: list[int], literal: bool) -> t
     return w.text(), [*args, *body.args], extents[0] * (extents[1] if flat else 1)
 
 
-def group_across(body: Body) -> int | None:
-    """The index along which an operand lies that strides along the last one: a transposition, as a rule."""
-    last = len(body.groups) - 1
-    for g in range(last):
-        along, strides = body.strides_of(g), body.strides_of(last)
-        if any(a == 1 and s not in (0, 1) for a, s in zip(along, strides, strict=True)):
-            return g
-    return None
+def index_across(operands: Sequence[Sequence[int]]) -> int | None:
+    """The index along which an operand lies that strides along the last one: a transposition, as a rule.
+
+    operands: the strides of each, by index.
+    """
+    across = (steps[:-1].index(1) for steps in operands if steps[-1] not in (0, 1) and 1 in steps[:-1])
+    return min(across, default=None)
 
 
 def _squares(body: Body, nodes: list[Node], extents: list[int], across: int) -> tuple[str, list[Arg], int]:
@@ -238,7 +238,7 @@ def copy_kernel(source: View, target: View) -> Kernel:
     inner = min(range(len(groups)), key=lambda g: (abs(strides[groups[g][-1]]) if groups[g] else 0, -extents[g]))
     order = [g for g in range(len(groups)) if g != inner] + [inner]
     steps = [[v[groups[g][-1]] if groups[g] else 0 for g in order] for v in (source.strides, strides)]
-    across, strip = _across(steps[0]), 0
+    across, strip = index_across(steps), 0
     turns = across is not None and steps[1][-1] == 1 and source.dtype in ("float32", "float64")
     side = vector_width(source.dtype) if turns else SQUARE
     squares = "" if across is None else f", in squares over i{across} and the last one"
@@ -284,11 +284,6 @@ def copy_kernel(source: View, target: View) -> Kernel:
     moved = 2.0 * size * source.itemsize
     reads, writes = (source.buffer,), (target.buffer,)
     return Kernel("copy", w.text(), tuple(args), items, chunk_of(items, size), reads, writes, 0.0, moved)
-
-
-def _across(steps: list[int]) -> int | None:
-    """The level along which what is read lies, where that is not the innermost one."""
-    return steps.index(1) if 1 in steps[:-1] and steps[-1] not in (0, 1) else None
 
 
 def _copy_loops(w: Writer, levels: int, level: int, statement: str) -> None:

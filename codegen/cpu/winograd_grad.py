@@ -115,9 +115,9 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
     )  # fmt: skip
 
 
-def _at_point(cut: Cut, c: Window, point: str) -> str:
-    """Where the sums of a section's first group are: sums[added tap, point, group, channel in, channel out]."""
-    plane = f"(tap * {POINTS} + {point})" if added_taps(c) > 1 else point
+def _at_point(cut: Cut, c: Window) -> str:
+    """Where sums of a section at point p begin: sums[added tap, point, group, channel in, channel out]."""
+    plane = f"(tap * {POINTS} + p)" if added_taps(c) > 1 else "p"
     of_section = cut.groups * cut.cin * cut.cout
     first = f" + section * {of_section}" if cut.sections > 1 else ""
     return f"{plane} * {of_section * cut.sections}{first}"
@@ -126,7 +126,7 @@ def _at_point(cut: Cut, c: Window, point: str) -> str:
 def _print_zeros(w: Writer, c: Window, cut: Cut) -> None:
     size = cut.groups * cut.cin * cut.cout
     with print_added_taps(w, c), w.block(f"for p in range({POINTS})"):
-        w.line(f"here = shift(place, {_at_point(cut, c, 'p')})")
+        w.line(f"here = shift(place, {_at_point(cut, c)})")
         with w.block(f"for e in range({size})"):
             w.line(f"here[e] = {c.dtype}(0)")
 
@@ -154,7 +154,7 @@ def _print_block(w: Writer, c: Window, cut: Cut) -> None:
         points, groups = w.block(f"for p in range({POINTS})"), w.block(f"for g in range({cut.groups})")
         panels = w.block(f"for j in range(0, {cut.cout}, {cut.panel})")
         with points, groups, panels, w.block(f"for i in range(0, {cut.cin}, {cut.mr})"):
-            to = f"{_at_point(cut, c, 'p')} + (g * {cut.cin} + i) * {cut.cout} + j"
+            to = f"{_at_point(cut, c)} + (g * {cut.cin} + i) * {cut.cout} + j"
             w.line(f"PRODUCT(shift(v, p * {cut.inputs} + g * {cut.cin} + i),")
             w.line(f"        shift(d, p * {cut.outputs} + g * {cut.cout} + j), shift(place, {to}), depth)")
 
