@@ -106,24 +106,29 @@ def _launch(
 
 @lowers("conv_input_grad")
 def lower_conv_input_grad(ctx: Lowering, group: Group) -> None:
-    """One launch per phase of the strides, with the weights that meet it turned; a single one if depthwise."""
+    """One launch per phase of the strides, with the weights that meet it turned, or one launch of squares."""
     node = group.anchor
     dy, w = operands(ctx, node)
     at = node.attrs
     groups, cin, cout = at["groups"], w.shape[-2], w.shape[-1] // at["groups"]
     window = Window(dy.dtype, dy.shape[0], _axes(node, dy, w), groups, cout, cin)
-    if depthwise.can(window, gradient_of_input=True):
-        depthwise.launch_depthwise(ctx, group, window, dy, w, gradient_of_input=True)
-        return
     per_axis = [
         list(phases(n, o, k, s, d, low))
         for n, o, k, s, d, (low, _) in zip(
             node.shape[1:-1], dy.shape[1:-1], w.shape, at["strides"], at["dilation"], at["padding"], strict=False
         )
     ]
-    for parts in itertools.product(*per_axis):
-        window = Window(dy.dtype, dy.shape[0], tuple(axis for axis, _ in parts), groups, cout, cin)
-        launch_window(ctx, group, window, dy, w, [t for _, t in parts])
+    parts = [
+        (replace(window, axes=tuple(axis for axis, _ in part)), [taps for _, taps in part])
+        for part in itertools.product(*per_axis)
+    ]
+    if conv_forms.is_one_launch(window, [part for part, _ in parts]):
+        if not window.depthwise:
+            w = conv_weights.turned(ctx, group, w, [range(a.taps) for a in window.axes], groups)
+        depthwise.launch_depthwise(ctx, group, window, dy, w, gradient_of_input=True)
+        return
+    for part, taps in parts:
+        launch_window(ctx, group, part, dy, w, taps)
 
 
 def phases(n: int, o: int, k: int, stride: int, dilation: int, low: int) -> Iterator[tuple[Axis, list[int]]]:

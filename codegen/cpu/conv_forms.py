@@ -37,6 +37,7 @@ INPUTS, OUTPUTS, WEIGHTS = 110.0, 80.0, 130.0  # Winograd's transforms of a tile
 READ = (32.0, 12.0, 6.0)  # bytes per cycle of Winograd's weights and sums: second and third level, memory
 NARROW = 0.62  # cycles of a product of two vectors along the depth: a little more than in a tile one vector wide
 BLOCKS = 1.0  # of the cycles of plain tiles, where x and dy are copied in blocks of channels
+SHARED, COPIES = 1.1, 11.0  # squares of groups: a product, with sharing its input; an output beside its products
 EDGE = 1.05  # of pixels that are copied because windows reach over the edge
 
 
@@ -87,6 +88,18 @@ def _forms_of(c: Window) -> list[Candidate]:
     if depthwise.can(c):
         found.append(_candidate(Form("squares"), _squares(c)))
     return found
+
+
+def is_one_launch(c: Window, phases: Sequence[Window]) -> bool:
+    """Whether squares do all phases of an input's gradient at once; without strides they are one of the forms."""
+    if not depthwise.can(c, gradient_of_input=True):
+        return False
+    if c.depthwise:
+        return True
+    if len(phases) == 1 or 2 * c.cin > vector_width(c.dtype):  # wide groups are good products, phase by phase
+        return False
+    parts = sum(min(form.seconds for form in forms_of(phase)) for phase in phases)
+    return cost_model.seconds(_squares(c, gradient_of_input=True)) < parts
 
 
 def forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
@@ -198,10 +211,14 @@ def _vectors(c: Window) -> float:
     return IMAGES * _pixels(c) * _columns(c) * (taps + 2.0)
 
 
-def _squares(c: Window) -> float:
-    """Depthwise: each input is loaded once, half of the products hide behind the others."""
-    taps = math.prod(a.taps for a in c.axes)
-    return IMAGES * _pixels(c) * _columns(c) * (taps / cost_model.FMAS + 2.0)
+def _squares(c: Window, gradient_of_input: bool = False) -> float:
+    """Each input is loaded once, half of the products hide behind the others. Groups' inputs are copied first.
+
+    Gradients of inputs have the window's axes, and their taps meet one of `stride` outputs.
+    """
+    taps = math.prod(a.taps / a.stride if gradient_of_input else a.taps for a in c.axes)
+    each = taps / cost_model.FMAS + 2.0 if c.depthwise else c.cin * taps / cost_model.FMAS * SHARED + COPIES
+    return IMAGES * _pixels(c) * -(-c.channels // vector_width(c.dtype)) * each
 
 
 def _winograd(c: Window) -> float:

@@ -1,4 +1,6 @@
-"""Depthwise convolutions over one or two axes, from small squares of outputs that read each input once.
+"""Convolutions of few channels per group over one or two axes, from small squares of outputs that read each input once.
+
+Depthwise ones have one channel per group. Others have as many in as out, so that a group's lie in the same lanes.
 
 The gradient of the input is a square of its own kind, in which strides stand between inputs: one launch for all
 phases of a stride, weights as they are. The gradient of the kernel adds runs of squares to private sums, which a second
@@ -12,11 +14,12 @@ of channels, which are copied first, with zeros around them.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, template_kernel
 from graphkeras.codegen.cpu.product import sum_runs
-from graphkeras.codegen.cpu.squares import Square
+from graphkeras.codegen.cpu.squares import Pair, Square
 from graphkeras.codegen.cpu.vectors import vector_width, vectors
 from graphkeras.codegen.cpu.window import Axis, Window
 from graphkeras.codegen.fuse import Group
@@ -29,12 +32,16 @@ MOST_SUMS = 25  # taps of a kernel's gradient: more do not stay in registers
 ELEMENTS = 4096  # outputs of an item, about
 RUNS = 16
 SMALL = 80 * 1024  # bytes of an image's copy at most
+SETS, WAYS = 4096, 16  # of the first-level cache: bytes of a way; lines of a set, with some that may be displaced
 CHANNELS = 64  # of a copy at most; two vectors at least
 
 
 def can(c: Window, gradient: bool = False, gradient_of_input: bool = False) -> bool:
     """Whether squares compute the window, or one of its gradients. Nothing here may depend on the batch."""
-    if not c.depthwise or not vectors().masks or len(c.axes) > 2 or c.groups < vector_width(c.dtype) // 2:
+    width = vector_width(c.dtype)
+    if c.groups == 1 or c.cin != c.cout or width % c.cin or c.channels < width // 2:
+        return False
+    if not vectors().masks or len(c.axes) > 2:
         return False
     if any(a.step > 1 for a in c.axes):  # a phase of a strided gradient: all phases together are a square
         return False
@@ -90,23 +97,30 @@ def plan_of(c: Window, gradient_of_input: bool = False) -> Plan:
     """gradient_of_input: axes count pixels of dx, sizes are those of dy; taps, strides and low are the window's."""
     axes = c.axes if len(c.axes) == 2 else (Axis(1, 1, 1, 1, 1, 1, 0), *c.axes)
     taps, strides, dilation = (tuple(getattr(a, n) for a in axes) for n in ("taps", "stride", "dilation"))
-    square = Square(_outputs(axes), taps, strides, dilation, c.groups, c.groups, c.groups)  # type: ignore[arg-type]
+    square = Square(_outputs(axes), taps, strides, dilation, c.channels, c.cin * c.channels, c.channels, members=c.cin)  # type: ignore[arg-type]
     if gradient_of_input:
-        outputs = tuple(-(-n // s) * s for n, s in zip(square.outputs, strides, strict=True))
         phase = axes[0].low % axes[0].stride, axes[1].low % axes[1].stride
+        outputs = _gradients(axes)
         square = replace(square, outputs=outputs, strides=(1, 1), spread=strides, phase=phase)
     tiles = tuple(-(-a.count // n) for a, n in zip(axes, square.outputs, strict=True))
-    block = max(1, ELEMENTS // (math.prod(square.outputs) * c.groups))
+    block = max(1, ELEMENTS // (math.prod(square.outputs) * c.channels))
     plan = Plan(axes, square, tiles, block)  # type: ignore[arg-type]
     return replace(plan, channels=_copied(plan, c))
 
 
-def _outputs(axes: tuple[Axis, ...]) -> tuple[int, int]:
+def _outputs(axes: tuple[Axis, ...]) -> Pair:
     wide = vectors().registers == 32
     if axes[0].count == 1:
         return 1, 8 if wide else 4
     small = any(a.stride > 1 for a in axes) or math.prod(a.taps for a in axes) > 9 or not wide
     return 2 if small else 4, 4
+
+
+def _gradients(axes: tuple[Axis, ...]) -> Pair:
+    """Of the input: whole strides, as each pixel of one meets other taps."""
+    down, across = _outputs(tuple(replace(a, taps=-(-a.taps // a.stride), stride=1) for a in axes))
+    (first, second) = (a.stride for a in axes)
+    return max(first, down // first * first), max(second, across // second * second)
 
 
 def _copied(plan: Plan, c: Window) -> int:
@@ -116,17 +130,17 @@ def _copied(plan: Plan, c: Window) -> int:
         return 0
     width = vector_width(c.dtype)
     size = math.prod(plan.piece) * (8 if c.dtype == "float64" else 4)
-    channels = min(CHANNELS, SMALL // size, -(-c.groups // width) * width) // width * width
-    return channels if channels >= min(2 * width, c.groups) else 0
+    channels = min(CHANNELS, SMALL // size, -(-c.channels // width) * width) // width * width
+    return channels if channels >= min(2 * width, c.channels) else 0
 
 
 # -- outputs ----------------------------------------------------------------------------------------------
 def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, gradient_of_input: bool = False) -> None:
-    """A depthwise window that `can` be, with weights (taps, 1, channels), and the group's epilogue."""
+    """A depthwise window that `can` be, with weights (taps, members, channels), and the group's epilogue."""
     node, body = group.anchor, group.epilogue
     direct = ctx.output(node) if group.nodes == [node] and node.dtype == c.dtype else None
     width = vector_width(c.dtype)
-    plan = _fitted(plan_of(c, gradient_of_input), c.groups if direct is not None else width)
+    plan = _fitted(plan_of(c, gradient_of_input), c.channels if direct is not None else width)
     params, text = Params(), Writer()
     params.source("x", x)
     params.source("w", w)
@@ -135,7 +149,7 @@ def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, g
     else:
         params.scratch("y", math.prod(plan.square.outputs) * width, c.dtype)
     _image_params(params, c, plan)
-    _head(text, c, plan, "Depthwise convolution", gradient=False)
+    _head(text, c, plan, "Convolution", gradient=False)
     with text.block("def kernel(args, lo, hi)"):
         params.declare(text)
         if direct is None:
@@ -150,7 +164,7 @@ def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, g
                     else:
                         _print_call(text, plan, "w, k0 + k", "0", f"{plan.square.outputs[1] * width}")
                         _print_epilogue(text, group, plan, width)
-    items = c.images * -(-c.groups // plan.channels) if plan.channels else -(-c.images * plan.per_image // plan.block)
+    items = c.images * -(-c.channels // plan.channels) if plan.channels else -(-c.images * plan.per_image // plan.block)
     own_body = body if direct is None else None
     what = "depthwise convolution"
     ctx.launch(template_kernel(node.op, text, params, group, own_body, items, c.flops, (x, w), what, work=4 * c.flops))
@@ -158,10 +172,21 @@ def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, g
 
 def _fitted(plan: Plan, y_step: int) -> Plan:
     """The plan with the steps of what its kernel reads and writes."""
-    square = replace(plan.square, y_step=y_step)
+    square = replace(plan.square, y_step=y_step, ahead=not _crowded(plan))
     if plan.channels:
         square = replace(square, x_step=plan.channels, ahead=False)
     return replace(plan, square=square)
+
+
+def _crowded(plan: Plan) -> bool:
+    """Whether a square and the one below do not fit the first level of the cache together: their pixels are so far
+    apart, by a multiple of many lines, that few sets hold them all. Groups' squares read theirs only once."""
+    q, pixel = plan.square, plan.square.x_step * 4
+    if plan.axes[0].count == 1:  # there is none below, and the length is not to be known here
+        return False
+    rows, columns = range(q.inputs[0] + plan.advance[0]), range(q.inputs[1])
+    sets = Counter((r * plan.axes[1].size + c) * pixel % SETS // 64 for r in rows for c in columns)
+    return q.members == 1 and max(sets.values()) > WAYS
 
 
 # -- the kernel's gradient --------------------------------------------------------------------------------
@@ -169,27 +194,27 @@ def launch_depthwise_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: V
     """The kernel's gradient of a depthwise window that `can` be."""
     width = vector_width(c.dtype)
     plan = plan_of(c)
-    plan = _fitted(plan, plan.channels or c.groups)
-    plan = replace(plan, square=replace(plan.square, w_step=width))
-    taps, copied = math.prod(plan.square.taps), plan.channels
-    kblocks = -(-c.groups // copied) if copied else 1
+    plan = _fitted(plan, plan.channels or c.channels)
+    plan = replace(plan, square=replace(plan.square, w_step=width * c.cin))
+    taps, copied = math.prod(plan.square.taps) * c.cin, plan.channels  # a vector of weights for each tap and member
+    kblocks = -(-c.channels // copied) if copied else 1
     blocks = c.images if copied else -(-c.images * plan.per_image // plan.block)
     per_run = -(-blocks // max(1, min(blocks, RUNS // min(kblocks, RUNS // 2))))
     runs = -(-blocks // per_run)
     output = ctx.output(group.anchor)
-    sums = ctx.new((runs, taps * c.groups), c.dtype, "partial sums")
+    sums = ctx.new((runs, taps * c.channels), c.dtype, "partial sums")
     params, text = Params(), Writer()
     params.source("x", x)
     params.source("y", dy)
     params.target("sums", sums)
-    params.scratch("total", taps * -(-(copied or c.groups) // width) * width, c.dtype)
+    params.scratch("total", taps * -(-(copied or c.channels) // width) * width, c.dtype)
     _image_params(params, c, plan)
     params.ints(blocks=blocks, blocks_of_run=per_run)
     if copied:
         params.scratch("grads", plan.per_image * math.prod(plan.square.outputs) * copied, c.dtype)
         params.ints(rows_of_grads=plan.tiles[0] * plan.square.outputs[0])
         params.ints(columns_of_grads=plan.tiles[1] * plan.square.outputs[1])
-    _head(text, c, plan, "Gradient of a depthwise convolution's kernel", gradient=True)
+    _head(text, c, plan, "Gradient of a convolution's kernel", gradient=True)
     with text.block("def kernel(args, lo, hi)"):
         params.declare(text)
         with text.block("for item in range(lo, hi)"):
@@ -210,7 +235,7 @@ def launch_depthwise_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: V
 
 def _print_run(w: Writer, c: Window, plan: Plan) -> None:
     """Squares of a run, read where they lie, for all channels."""
-    width, taps = vector_width(c.dtype), math.prod(plan.square.taps)
+    width, taps = vector_width(c.dtype), math.prod(plan.square.taps) * c.cin
     w.line("run = item")
     w.line("k0 = 0")
     w.line("channels_here = channels")
@@ -225,7 +250,7 @@ def _print_run(w: Writer, c: Window, plan: Plan) -> None:
 
 def _print_copied_run(w: Writer, c: Window, plan: Plan) -> None:
     """Images of a run, for a block of channels: copies of x and of dy, both with zeros where nothing is."""
-    width, taps, copied = vector_width(c.dtype), math.prod(plan.square.taps), plan.channels
+    width, taps, copied = vector_width(c.dtype), math.prod(plan.square.taps) * c.cin, plan.channels
     across = plan.square.outputs[1]
     w.line("run = quotient(item, channel_blocks)")
     w.line(f"k0 = (item - run * channel_blocks) * {copied}")
@@ -253,7 +278,7 @@ def _print_copied_run(w: Writer, c: Window, plan: Plan) -> None:
 
 
 def _print_zeros(w: Writer, c: Window, plan: Plan) -> None:
-    width, taps = vector_width(c.dtype), math.prod(plan.square.taps)
+    width, taps = vector_width(c.dtype), math.prod(plan.square.taps) * c.cin
     with w.block(f"for e in range((channels_here + {width - 1}) // {width} * {width * taps})"):
         w.line(f"total[e] = {c.dtype}(0)")
 
@@ -264,7 +289,7 @@ def _head(w: Writer, c: Window, plan: Plan, what: str, gradient: bool) -> None:
     how = f"{plan.channels} channels of an image are copied" if plan.channels else f"{plan.block} in an item, in place"
     comment(
         w,
-        f"""{what}, {c.dtype}, channels last.
+        f"""{what}, {c.dtype}, channels last, groups of {c.cin}.
         Squares of {q.outputs[0]} x {q.outputs[1]} outputs; {how}.""",
     )
     w.line(HEADER)
@@ -282,11 +307,11 @@ def _image_params(params: Params, c: Window, plan: Plan) -> None:
         over = a.count - outputs  # where the last square begins, if it may lie over its neighbour
         last = over if over >= 0 and over % spread == 0 else a.count
         params.ints(**{f"size{i}": a.size, f"corner{i}": corner, f"count{i}": a.count, f"last{i}": last})
-    params.literals(channels=c.groups)
+    params.literals(channels=c.channels)
     if plan.channels:
         params.scratch("piece", math.prod(plan.piece) * plan.channels, c.dtype)
         params.ints(piece_rows=plan.piece[0], piece_columns=plan.piece[1])
-        params.ints(channel_blocks=-(-c.groups // plan.channels))
+        params.ints(channel_blocks=-(-c.channels // plan.channels))
 
 
 def _print_item(w: Writer, c: Window, plan: Plan) -> None:

@@ -1,7 +1,8 @@
-"""Depthwise convolution, vector by vector: one small square of outputs, or its part of the kernel's gradient.
+"""Convolution of few channels per group, vector by vector: a small square of outputs, or its part of the gradient.
 
-There is no sum over channels, so lanes are channels and every product serves one output. What can be saved is loads: a
-tile of outputs reads each input once and uses it for all the outputs and taps that meet there.
+Lanes are channels, and every product serves one output. What can be saved is loads: a tile of outputs reads each input
+once and uses it for all the outputs and taps that meet there. Where groups have several channels, the tile goes through
+their members: all lanes of a group get its first channel, then its second, and so on.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphkeras.codegen.cpu.dialect import intrinsic, types
+from graphkeras.codegen.cpu.dialect import get_or_insert_function, intrinsic, types
 from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, prefetch_below, within
-from graphkeras.codegen.cpu.micro import I64, Printer
+from graphkeras.codegen.cpu.micro import I32, I64, Printer
 from graphkeras.codegen.cpu.squares import Square
 from graphkeras.codegen.cpu.vectors import vector_width
 
@@ -87,6 +88,32 @@ class _Tile(Printer):
             found = b.and_(found, b.icmp_signed(">=", high, I64(size)))
         return found
 
+    # -- members of a group -----------------------------------------------------------------------------
+    def each_member(self, accs: Sequence[Any], body: Callable[[Any, Callable[[Any], Any], Any], Any]) -> Sequence[Any]:
+        """`body(offset of weights, share, accs) -> accs` for each member, which `share` gives to its group's lanes."""
+        q = self.square
+        levels = [] if q.members == 1 else [(I64(q.members), I64(1), I64(q.w_step // q.members))]
+
+        def one(offsets: Sequence[Any], accs: Sequence[Any]) -> Any:
+            return body(offsets[1], self.sharing(offsets[0]), accs)
+
+        return self.nest(levels, [I64(0), I64(0)], accs, one)
+
+    def sharing(self, member: Any) -> Callable[[Any], Any]:
+        if self.square.members == 1:
+            return lambda value: value
+        b, members, bits = self.b, self.square.members, 8 * self.align * self.width
+        words = self.align // 4  # of a lane: whatever its type, 32 bits are moved at a time
+        first = [lane // members * members * words + word for lane in range(self.width) for word in range(words)]
+        kind, floats = ir.VectorType(I32, len(first)), ir.VectorType(ir.FloatType(), len(first))
+        undef = ir.Constant(kind, ir.Undefined)
+        moved = b.trunc(b.mul(member, I64(words)), I32)
+        moved = b.shuffle_vector(b.insert_element(undef, moved, I32(0)), undef, ir.Constant(kind, [0] * len(first)))
+        order = b.add(ir.Constant(kind, first), moved)
+        name = "llvm.x86.avx512.permvar.sf.512" if bits == 512 else "llvm.x86.avx2.permps"
+        permute = get_or_insert_function(b.module, ir.FunctionType(floats, [floats, kind]), name)
+        return lambda value: b.bitcast(b.call(permute, [b.bitcast(value, floats), order]), self.vector)
+
     # -- the two tiles ----------------------------------------------------------------------------------
     def forward(self) -> None:
         b, q = self.b, self.square
@@ -95,22 +122,27 @@ class _Tile(Printer):
         steps = zip(q.outputs, q.strides, q.spread, strict=True)
         if q.ahead:
             prefetch_below(self, start, self.x_row, q.x_step, [-(-n * s // d) for n, s, d in steps])
+            if q.members > 1:  # long between stores: then memory is not what they wait for
+                prefetch_below(self, self.at(self.y, self.y_at), self.y_row, q.y_step, q.outputs, write=True)
         inputs = self.places(start, self.x_row, q.x_step, q.inputs)
         outputs = self.places(self.at(self.y, self.y_at), self.y_row, q.y_step, q.outputs)
         tap_row = I64(q.w_step * q.taps[1])
         taps = self.places(self.w, tap_row, q.w_step, q.taps)
         mask = as_mask(self, lane_bits(self, self.lanes, ir.Constant(ir.IntType(1), 1)))
-        weights = [[self.load_masked(place, w_scope, mask) for place in row] for row in taps]
+        every = [(i, j) for i in range(q.outputs[0]) for j in range(q.outputs[1])]
 
         def sums(load: Callable[[int, int], Any]) -> dict[tuple[int, int], Any]:
-            accs: dict[tuple[int, int], Any] = {}
-            for (r, c), pairs in q.products():
-                value = load(r, c)
-                for place, (s, t) in pairs:
-                    old = accs.get(place)
-                    accs[place] = b.fmul(value, weights[s][t]) if old is None else self.fma(value, weights[s][t], old)
-            every = ((i, j) for i in range(q.outputs[0]) for j in range(q.outputs[1]))
-            return {place: accs.get(place, self.zero) for place in every}  # no tap may meet an output
+            def add(offset: Any, share: Callable[[Any], Any], found: Sequence[Any]) -> list[Any]:
+                accs = dict(zip(every, found, strict=True))  # no tap may meet an output
+                weights = [[self.load_masked(self.at(place, offset), w_scope, mask) for place in row] for row in taps]
+                for (r, c), pairs in q.products():
+                    value = share(load(r, c))
+                    for place, (s, t) in pairs:
+                        old, weight = accs[place], weights[s][t]
+                        accs[place] = b.fmul(value, weight) if old is self.zero else self.fma(value, weight, old)
+                return list(accs.values())
+
+            return dict(zip(every, self.each_member([self.zero] * len(every), add), strict=True))
 
         with b.if_else(self.whole(), likely=True) as (plain, edge):
             with plain:
@@ -139,14 +171,20 @@ class _Tile(Printer):
 
         def add(load_x: Callable[[int, int], Any], load_y: Callable[[int, int], Any]) -> None:
             grads = {(i, j): load_y(i, j) for i in range(q.outputs[0]) for j in range(q.outputs[1])}
-            accs = [[self.load(place, w_scope) for place in row] for row in taps]
-            for (r, c), pairs in q.products():
-                value = load_x(r, c)
-                for place, (s, t) in pairs:
-                    accs[s][t] = self.fma(value, grads[place], accs[s][t])
-            for row, places in zip(accs, taps, strict=True):
-                for value, place in zip(row, places, strict=True):
-                    self.store(value, place, w_scope)
+
+            def one(offset: Any, share: Callable[[Any], Any], accs: Sequence[Any]) -> Sequence[Any]:
+                places = [[self.at(place, offset) for place in row] for row in taps]
+                sums = [[self.load(place, w_scope) for place in row] for row in places]
+                for (r, c), pairs in q.products():
+                    value = share(load_x(r, c))
+                    for place, (s, t) in pairs:
+                        sums[s][t] = self.fma(value, grads[place], sums[s][t])
+                for row, line in zip(sums, places, strict=True):
+                    for value, place in zip(row, line, strict=True):
+                        self.store(value, place, w_scope)
+                return accs
+
+            self.each_member([], one)
 
         with b.if_else(self.whole(), likely=True) as (plain, edge):
             with plain:

@@ -1,4 +1,4 @@
-"""What a tile of a depthwise convolution is; plans of kernels know it without loading a compiler."""
+"""What a tile of a convolution of few channels per group is; plans of kernels know it without loading a compiler."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ class Square:
     Output o reads input o * stride + tap * dilation. With `spread`, which is for gradients of inputs, strides stand
     between inputs instead: input i meets output o at a tap where i * spread + tap * dilation = o + phase, and inputs
     are counted from the first that meets any output.
+
+    members: channels of a group, which lie in one vector; 1 if depthwise. A tap has a vector of weights for each of
+    them, `w_step // members` apart.
     """
 
     outputs: Pair
@@ -27,6 +30,7 @@ class Square:
     spread: Pair = (1, 1)
     phase: Pair | tuple[()] = ()
     ahead: bool = True  # ask for the inputs of the tile below
+    members: int = 1
 
     def _place(self, axis: int, output: int, tap: int) -> int | None:
         """The input at which an output and a tap meet, if there is one; counted from the tile's own place."""

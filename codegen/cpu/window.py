@@ -48,6 +48,11 @@ class Window:
         return self.groups > 1 and self.cin == 1 and self.cout == 1
 
     @property
+    def channels(self) -> int:
+        """Of an output."""
+        return self.groups * self.cout
+
+    @property
     def pixels(self) -> int:
         return math.prod(a.count for a in self.axes)
 

@@ -1,4 +1,4 @@
-"""Grouped convolutions of few channels: several groups computed as one, against the references of the op records."""
+"""Groups of few channels computed several at a time, against the references of the op records."""
 
 import numpy as np
 import pytest
@@ -88,14 +88,20 @@ def test_values_of_a_group_stay_in_it_in_the_gradient_of_the_weights(joining):
     assert not np.isfinite(got[:, :, 1, 6:12]).all()
 
 
-@pytest.mark.parametrize(("channels", "joined"), [(2, True), (4, True), (8, True), (16, False), (32, False)])
-def test_groups_are_joined_where_their_channels_are_few(channels, joined):
+@pytest.mark.parametrize(
+    ("cin", "cout", "form"),
+    [
+        (2, 2, "squares"), (4, 4, "squares"), (8, 8, "squares"), (16, 16, "winograd"), (32, 32, "winograd"),
+        (4, 8, "winograd"), (8, 4, "winograd"),
+    ],
+)  # fmt: skip
+def test_the_form_that_groups_of_few_channels_take(cin, cout, form):
     axes = (Axis(28, 28, 28, 3, 1, 1, 1),) * 2
-    window = Window("float32", 8, axes, 32, channels, channels)
-    best = min(forms_of(window), key=lambda c: c.seconds).value
-    assert (best.joined > 1) is joined
-    best = min(forms_of_gradient(window, "float32"), key=lambda c: c.seconds).value
-    assert (best.joined > 1) is joined
+    window = Window("float32", 8, axes, 32, cin, cout)
+    for forms in (forms_of(window), forms_of_gradient(window, "float32")):
+        best = min(forms, key=lambda c: c.seconds).value
+        assert best.name == form
+        assert (best.joined > 1) is (form == "winograd" and cin * cout < 256)
 
 
 def test_another_batch_size_compiles_nothing():

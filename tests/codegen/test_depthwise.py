@@ -6,7 +6,7 @@ import pytest
 from graphkeras.ir.op import get_op
 from tests.codegen.harness import kernels, run
 
-# input shape, taps, strides, padding, dilation
+# input shape, taps, strides, padding, dilation, channels of a group if several
 CASES = {
     "same": ((2, 9, 12, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "valid, odd channels": ((3, 7, 8, 19), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)),
@@ -20,6 +20,12 @@ CASES = {
     "strided and dilated": ((1, 13, 12, 20), (3, 3), (2, 2), ((2, 2), (1, 3)), (2, 3)),
     "taps smaller than strides": ((2, 9, 8, 16), (1, 2), (3, 3), ((0, 0), (0, 1)), (1, 1)),
     "large image": ((1, 40, 44, 16), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "groups of 4": ((2, 9, 12, 32), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 4),
+    "groups of 2, odd channels": ((3, 7, 8, 18), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 2),
+    "groups of 8, strided": ((2, 11, 10, 40), (3, 3), (2, 2), ((0, 1), (1, 1)), (1, 1), 8),
+    "groups of 16": ((1, 9, 9, 48), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 16),
+    "groups of 4, small image, strided": ((2, 15, 14, 80), (5, 5), (2, 2), ((2, 2), (1, 2)), (1, 1), 4),
+    "groups of 4, along one axis": ((3, 21, 36), (4,), (1,), ((3, 0),), (1,), 4),
     "along one axis": ((3, 21, 33), (4,), (1,), ((3, 0),), (1,)),
     "along one axis, strided": ((2, 20, 16), (3,), (2,), ((1, 1),), (1,)),
 }
@@ -30,10 +36,10 @@ def _random(shape, seed=0, dtype="float32"):
 
 
 def _parts(case, dtype="float32", images=None):
-    shape, taps, strides, padding, dilation = CASES[case]
+    shape, taps, strides, padding, dilation, members = (*CASES[case], 1)[:6]
     shape = (images or shape[0], *shape[1:])
-    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": shape[-1]}
-    x, w = _random(shape, 0, dtype), _random((*taps, 1, shape[-1]), 1, dtype)
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": shape[-1] // members}
+    x, w = _random(shape, 0, dtype), _random((*taps, members, shape[-1]), 1, dtype)
     dy = _random(get_op("conv").reference(x, w, **attrs).shape, 2, dtype)
     return {
         "conv": ((x, w), attrs),
@@ -57,15 +63,19 @@ def test_against_float64(op, case):
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
-@pytest.mark.parametrize("case", ["same", "strided", "along one axis", "small image", "small image, strided"])
+@pytest.mark.parametrize(
+    "case",
+    ["same", "strided", "along one axis", "small image", "small image, strided", "groups of 4", "groups of 8, strided"],
+)
 def test_on_avx2(op, case, monkeypatch):
     monkeypatch.setenv("GRAPHKERAS_CPU", "x86-64-v3")
     _check(op, case)
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
-def test_float64(op):
-    _check(op, "valid, odd channels", "float64")
+@pytest.mark.parametrize("case", ["valid, odd channels", "groups of 4", "groups of 8, strided"])
+def test_float64(op, case):
+    _check(op, case, "float64")
 
 
 def test_squares_are_used_where_they_pay():
@@ -81,9 +91,26 @@ def test_squares_are_used_where_they_pay():
     assert "are copied" in names("conv", "small image") and "in place" in names("conv", "large image")
 
 
-def test_a_strided_gradient_of_the_input_is_one_launch():
-    arrays, attrs = _parts("strided")["conv_input_grad"]
-    assert len(kernels(lambda b, *n: b.emit("conv_input_grad", *n, **attrs), *arrays)) == 1
+@pytest.mark.parametrize(("case", "launches"), [("strided", 1), ("groups of 8, strided", 2)])
+def test_a_strided_gradient_of_the_input_is_one_launch(case, launches):
+    """And one that turns the weights of groups."""
+    arrays, attrs = _parts(case)["conv_input_grad"]
+    assert len(kernels(lambda b, *n: b.emit("conv_input_grad", *n, **attrs), *arrays)) == launches
+
+
+@pytest.mark.parametrize("case", ["groups of 4", "groups of 8, strided", "groups of 4, small image, strided"])
+@pytest.mark.parametrize("op", ["conv", "conv_input_grad", "conv_kernel_grad"])
+def test_groups_of_few_channels_are_squares(op, case):
+    arrays, attrs = _parts(case)[op]
+    assert any("Squares of" in k.source for k in kernels(lambda b, *n: b.emit(op, *n, **attrs), *arrays))
+
+
+def test_values_of_a_group_stay_in_it():
+    (x, w), attrs = _parts("groups of 4")["conv"]
+    x[..., 5] = np.inf  # of the second group
+    (got,) = run(lambda b, *n: b.emit("conv", *n, **attrs), x, w)
+    assert np.isfinite(got[..., :4]).all() and np.isfinite(got[..., 8:]).all()
+    assert not np.isfinite(got[..., 4:8]).any(-1).all()
 
 
 @pytest.mark.parametrize("op", ["conv", "conv_input_grad"])
