@@ -23,7 +23,6 @@ from graphkeras.codegen.cpu.choices import Candidate
 from graphkeras.codegen.cpu.cost_model import Tile
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.cpu.window import Window
-from graphkeras.codegen.cpu.winograd_sizes import POINTS
 
 IMAGES = 8  # over which what is done once per launch is spread
 LINE = 1024  # pixels of a sequence whose length is not known
@@ -33,7 +32,8 @@ ROUNDED = 1.25  # Winograd's form must be so much faster: it rounds three times 
 # cycles
 COPIED = 2.5  # to copy a vector of weights to a panel
 FAR = 0.6  # more to load one where all do not fit near the core, a line apart from its neighbours
-INPUTS, OUTPUTS, WEIGHTS = 110.0, 80.0, 130.0  # Winograd's transforms of a tile for a vector of channels
+INPUTS, OUTPUTS, WEIGHTS = 110.0, 80.0, 130.0  # Winograd's transforms of a tile for a vector of channels ...
+FLAT = 8.0  # ... and by how much those of a flat one are less
 READ = (32.0, 12.0, 6.0)  # bytes per cycle of Winograd's weights and sums: second and third level, memory
 NARROW = 0.62  # cycles of a product of two vectors along the depth: a little more than in a tile one vector wide
 BLOCKS = 1.0  # of the cycles of plain tiles, where x and dy are copied in blocks of channels
@@ -64,6 +64,7 @@ def spec_of(c: Window) -> str:
     for a in c.axes:
         size = f"{a.count}of{a.size}" if len(c.axes) > 1 else "any"
         axes.append(f"{size},taps={a.taps},stride={a.stride},dilation={a.dilation},low={a.low},step={a.step}")
+    axes[-1] += ",one way" if _looks_one_way(c) else ""
     return f"{c.dtype},groups={c.groups},channels={c.cin}to{c.cout},axes={';'.join(axes)}"
 
 
@@ -81,7 +82,7 @@ def _forms_of(c: Window) -> list[Candidate]:
     if conv_wide.can(c):
         usual = conv_wide.usual_tile(c)
         found += [_candidate(Form("panels", t), _panels(c, t), t != usual) for t in _tiles_for(c, usual)]
-    if winograd.can(c):
+    if winograd.can(c) and not _looks_one_way(c):
         found.append(_candidate(Form("winograd"), _winograd(c)))
     if conv_narrow.can(c):
         found.append(_candidate(Form("narrow"), _edges(c) * IMAGES * _pixels(c) * conv_narrow.products(c) * NARROW))
@@ -108,6 +109,14 @@ def forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
     for n in _joins(c) if dtype == c.dtype else ():
         found += _joined(c, n, _forms_of_gradient(c.joined(n), dtype))
     return found
+
+
+def _looks_one_way(c: Window) -> bool:
+    """Whether outputs of a sequence read nothing after themselves (causal), or nothing before: then they are not to
+    follow from it even by rounding, as those of a tile in Winograd's form do."""
+    return len(c.axes) == 1 and any(
+        a.count == a.size and a.taps > 1 and a.low in (0, (a.taps - 1) * a.dilation) for a in c.axes
+    )
 
 
 def _joins(c: Window) -> list[int]:
@@ -222,15 +231,17 @@ def _squares(c: Window, gradient_of_input: bool = False) -> float:
 
 
 def _winograd(c: Window) -> float:
+    c = _of_known_length(c)
     cut, taps = winograd.Cut.of(c), winograd.added_taps(c)
     tiles = IMAGES * cut.per_image
-    weights = POINTS * taps * cut.depth * cut.outputs * 4  # of a section
+    weights = cut.points * taps * cut.depth * cut.outputs * 4  # of a section
     reads = -(-tiles // cut.block) * weights / _rate(weights)
-    made = taps * c.cin * cut.outputs / vector_width(c.dtype) * WEIGHTS + 3 * weights / _rate(weights)
+    made = taps * c.cin * cut.outputs / vector_width(c.dtype) * WEIGHTS / _flat(cut) + 3 * weights / _rate(weights)
     return ROUNDED * cut.sections * (max(_sums(c, cut), reads) + _transforms(c, cut) + made)
 
 
 def _winograd_grad(c: Window) -> float:
+    c = _of_known_length(c)
     cut = winograd_grad.cut_of(c)
     sums = winograd_grad.sums_of(c, cut) * 4 / cut.sections
     moved = 2 * -(-IMAGES * cut.per_image // cut.block) * sums / _rate(sums)
@@ -246,11 +257,21 @@ def _sums(c: Window, cut: winograd.Cut) -> float:
     """Cycles of a section's products."""
     columns = cut.cout // vector_width(c.dtype)
     product = Tile(cut.mr, cut.nv).over(IMAGES * cut.per_image, columns, c.cin)
-    return POINTS * winograd.added_taps(c) * cut.groups * product
+    return cut.points * winograd.added_taps(c) * cut.groups * product
 
 
 def _transforms(c: Window, cut: winograd.Cut) -> float:
     """Of a section, to points and back."""
     width = vector_width(c.dtype)
     each = winograd.added_taps(c) * cut.inputs / width * INPUTS + cut.outputs / width * OUTPUTS
-    return IMAGES * cut.per_image * each
+    return IMAGES * cut.per_image * each / _flat(cut)
+
+
+def _flat(cut: winograd.Cut) -> float:
+    return FLAT if cut.flat else 1.0
+
+
+def _of_known_length(c: Window) -> Window:
+    if len(c.axes) > 1:
+        return c
+    return replace(c, axes=(replace(c.axes[0], count=LINE),))

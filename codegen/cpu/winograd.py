@@ -1,4 +1,4 @@
-"""Convolutions with 3 x 3 kernels in Winograd's form: three steps over a block of tiles that stays in the cache.
+"""Convolutions without strides in Winograd's form: three steps over a block of tiles that stays in the cache.
 
 1. Each tile's 6 x 6 inputs become 36 points, for all channels (`v`, private memory of the thread).
 2. For each point a small product over the channels with the transformed weights (`u`, made by a kernel of its own).
@@ -7,9 +7,12 @@
 An item is a block of tiles, counted through all images, so that neither the batch nor edges leave registers empty.
 winograd_tiles.py has the arithmetic; the input gradient is the same kernel on dy with turned weights.
 
-Three further kinds of window are the same three steps:
+That is a 3 x 3 kernel. Further kinds of window are the same three steps:
+- along one axis (of sequences, or with one row of taps): tiles are *flat*, 6 inputs and points, 4 outputs;
+- more than 3 taps along an axis: several kernels of 3, shifted, the last of them with zeros (*parts*); steps 1 and 2
+  are done for each of them, and sums are added;
+- of three axes: the form is that of the last two, and the taps of the first are added in the same way;
 - dilated: pixels `dilation` apart are an image of their own (a *phase*), so tiles are counted through phases as well;
-- of three axes: the form is that of the last two; steps 1 and 2 are done for each tap of the first, and sums are added;
 - grouped, where the channels of a group are whole vectors: an item takes a *section*, some groups with their channels.
 """
 
@@ -24,7 +27,7 @@ from graphkeras.codegen import flags
 from graphkeras.codegen.cpu.params import HEADER, Params, comment, small_kernel, template_kernel
 from graphkeras.codegen.cpu.vectors import register_tile, vector_width, vectors
 from graphkeras.codegen.cpu.window import Axis, Window
-from graphkeras.codegen.cpu.winograd_sizes import OUT, POINTS, TAPS, UNROLL
+from graphkeras.codegen.cpu.winograd_sizes import OUT, SIDE, TAPS, UNROLL, rows_of
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering
@@ -37,9 +40,12 @@ SECTION = 64  # channels of a section of groups, at least
 
 def can(c: Window) -> bool:
     """Whether the window has Winograd's form. Nothing here may depend on the batch."""
-    if "winograd" in flags.PASSES.value or c.dtype != "float32" or not vectors().masks or len(c.axes) not in (2, 3):
+    if "winograd" in flags.PASSES.value or c.dtype != "float32" or not vectors().masks:
         return False
-    if any((a.taps, a.stride, a.step) != (TAPS, 1, 1) for a in c.axes[-2:]) or any(a.step != 1 for a in c.axes):
+    rows, columns = both_axes(c)
+    if any(a.step != 1 for a in c.axes) or (rows.stride, columns.stride) != (1, 1):
+        return False
+    if columns.taps < 2 or (rows.taps, columns.taps) == (1, 2):
         return False
     width = vector_width(c.dtype)
     if c.groups > 1 and (c.cin % width or c.cout % width):
@@ -47,10 +53,17 @@ def can(c: Window) -> bool:
     return min(c.cin, c.cout) >= 12 and c.pixels > 0 and c.depth > 0
 
 
+def both_axes(c: Window) -> tuple[Axis, Axis]:
+    """The axes of a tile; the first is trivial where the window has one."""
+    return (Axis(1, 1, 1, 1, 1, 1, 0), c.axes[0]) if len(c.axes) == 1 else c.axes[-2:]  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class Cut:
     """Sizes of a window in Winograd's form. Channels are padded to whole vectors, columns to whole panels."""
 
+    flat: bool
+    parts: tuple[int, int]  # kernels of 3 taps along both axes
     tiles: tuple[int, int]  # of one phase of one image
     phases: tuple[int, int]
     planes: int  # outputs along the first of three axes
@@ -72,12 +85,25 @@ class Cut:
         cin, cout = -(-c.cin // width) * width, -(-c.cout // panel) * panel
         groups = next(n for n in range(1, c.groups + 1) if c.groups % n == 0 and (n * cin >= SECTION or n == c.groups))
         mr = rows_of_product(nv)
-        block = max(1, BLOCK // (4 * POINTS * groups * (cin + cout)) // mr) * mr
-        rows, columns = c.axes[-2:]
-        phases, planes = (rows.dilation, columns.dilation), math.prod(a.count for a in c.axes[:-2])
-        tiles = -(-rows.count // (phases[0] * OUT)), -(-columns.count // (phases[1] * OUT))
+        rows, columns = both_axes(c)
+        flat = rows.taps == 1
+        points = rows_of(SIDE, flat) * SIDE
+        block = max(1, BLOCK // (4 * points * groups * (cin + cout)) // mr) * mr
+        block = min(block, 4 * mr * SIDE * SIDE // points)
+        phases = 1 if flat else rows.dilation, columns.dilation
+        planes, parts = math.prod(a.count for a in c.axes[:-2]), (-(-rows.taps // TAPS), -(-columns.taps // TAPS))
+        tiles = -(-rows.count // (phases[0] * rows_of(OUT, flat))), -(-columns.count // (phases[1] * OUT))
         depth, sections = -(-c.cin // UNROLL) * UNROLL, c.groups // groups
-        return cls(tiles, phases, planes, groups, sections, cin, cout, depth, panel, mr, nv, min(block, 4 * mr))
+        return cls(flat, parts, tiles, phases, planes, groups, sections, cin, cout, depth, panel, mr, nv, block)
+
+    @property
+    def points(self) -> int:
+        return rows_of(SIDE, self.flat) * SIDE
+
+    @property
+    def rows(self) -> int:
+        """Of outputs of a tile."""
+        return rows_of(OUT, self.flat)
 
     @property
     def per_image(self) -> int:
@@ -112,7 +138,8 @@ def first_axis(c: Window) -> Axis | None:
 
 
 def added_taps(c: Window) -> int:
-    return math.prod(a.taps for a in c.axes[:-2])
+    """How many kernels of 3 x 3 taps, or of 3, the window is."""
+    return math.prod(a.taps for a in c.axes[:-2]) * math.prod(-(-a.taps // TAPS) for a in both_axes(c))
 
 
 def rows_of_product(nv: int) -> int:
@@ -122,7 +149,7 @@ def rows_of_product(nv: int) -> int:
 
 
 def launch_winograd(ctx: Lowering, group: Group, c: Window, x: View, w: View) -> None:
-    """A window with weights (3, 3, cin, cout), and the group's epilogue."""
+    """A window that `can` be, with weights (*taps, cin, cout), and the group's epilogue."""
     cut = Cut.of(c)
     points = transformed_weights(ctx, group, c, cut, w)
     ctx.launch(_Forward(ctx, group, c, cut, x, points).kernel())
@@ -133,7 +160,7 @@ def transformed_weights(ctx: Lowering, group: Group, c: Window, cut: Cut, w: Vie
     columns = cut.outputs * cut.sections
     size = columns * cut.depth + 16
     taps = added_taps(c)
-    target = ctx.new((taps, POINTS, size), c.dtype, "weights at points")
+    target = ctx.new((taps, cut.points, size), c.dtype, "weights at points")
     params = Params()
     params.source("w", w)
     params.target("u", target)
@@ -142,23 +169,39 @@ def transformed_weights(ctx: Lowering, group: Group, c: Window, cut: Cut, w: Vie
         "for row in range(lo, hi):",
         "    tap = row // depth",
         "    k = row - tap * depth",
-        f"    taps = shift(w, tap * {TAPS * TAPS} * cin * cout)",
-        f"    points = shift(u, tap * {POINTS * size})",
+        *("    " + text for text in tap_lines(c, cut)),
+        "    taps = shift(w, first_tap * cin * cout)",
+        f"    points = shift(u, tap * {cut.points * size})",
         f"    for j in range(0, {columns}, {vector_width(c.dtype)}):",
         f"        place = shift(points, (j // {cut.panel} * depth + k) * {cut.panel} + j % {cut.panel})",
         "        lanes = select(k < cin, cout - j, 0)",
-        "        WEIGHTS(taps, k * cout + j, 3 * cin * cout, 0, 3, 0, 3, lanes, place)",
+        f"        WEIGHTS(taps, k * cout + j, {both_axes(c)[1].taps} * cin * cout, 0, rows, 0, columns, lanes, place)",
     ]
-    head = "Weights of 3 x 3 kernels at the 36 points of Winograd's form. One item is one channel of the input."
-    moved = 4.0 * (POINTS + TAPS * TAPS) * taps * c.cin * c.cout * c.groups
+    head = f"Weights at the {cut.points} points of Winograd's form. One item is one channel of the input."
+    moved = 4.0 * (cut.points + rows_of(TAPS, cut.flat) * TAPS) * taps * c.cin * c.cout * c.groups
     imports = (
         "from graphkeras.codegen.cpu.winograd_tiles import transform",
         "",
-        f'WEIGHTS = transform("weights", "{c.dtype}", {c.cin * c.cout * c.groups}, {size})',
+        f'WEIGHTS = transform("weights", "{c.dtype}", {c.cin * c.cout * c.groups}, {size}, flat={cut.flat})',
     )
     items, chunk = taps * cut.depth, max(1, 1024 // (c.cout * c.groups))
     ctx.launch(small_kernel("winograd_weights", head, params, lines, items, chunk, group.anchor, moved, imports))
     return target
+
+
+def tap_lines(c: Window, cut: Cut) -> list[str]:
+    """Of added tap `tap`: which tap of the window is its first, and how many rows and columns it has from there on."""
+    down, right = cut.parts
+    rows, columns = (a.taps for a in both_axes(c))
+    return [
+        f"plane_tap = tap // {down * right}",
+        f"part = tap - plane_tap * {down * right}",
+        f"tap_row = part // {right} * {TAPS}",
+        f"tap_column = part % {right} * {TAPS}",
+        f"first_tap = (plane_tap * {rows} + tap_row) * {columns} + tap_column",
+        f"rows = {rows} - tap_row",
+        f"columns = {columns} - tap_column",
+    ]
 
 
 class _Forward:
@@ -188,7 +231,7 @@ class _Forward:
                     self._products()
                 self._outputs()
         items = cut.sections * -(-c.images * cut.per_image // cut.block)
-        flops = 2.0 * POINTS * c.images * cut.per_image * added_taps(c) * c.cin * c.cout * c.groups
+        flops = 2.0 * cut.points * c.images * cut.per_image * added_taps(c) * c.cin * c.cout * c.groups
         body = self.body if self.direct is None else None
         op, what = self.group.anchor.op, "convolution in Winograd's form"
         return template_kernel(op, w, params, self.group, body, items, flops, (self.x, self.u), what)
@@ -197,17 +240,18 @@ class _Forward:
         c, cut, w = self.c, self.cut, self.text
         comment(
             w,
-            f"""Convolution with a 3 x 3 kernel, {c.dtype}, channels last, in Winograd's form F(4 x 4, 3 x 3).
-            Item: {cut.block} tiles of 4 x 4 outputs. Products: {cut.mr} tiles x {cut.nv} vectors.""",
+            f"""Convolution, {c.dtype}, channels last, in Winograd's form {name_of(cut)}.
+            Item: {cut.block} tiles of {cut.rows} x {OUT} outputs. Products: {cut.mr} tiles x {cut.nv} vectors.""",
         )
         w.line(HEADER)
         w.line("from graphkeras.codegen.cpu.winograd_tiles import product, transform")
         w.line()
-        steps = f"{POINTS * cut.inputs}, 1, {cut.panel}, {POINTS * cut.outputs}"
+        steps = f"{cut.points * cut.inputs}, 1, {cut.panel}, {cut.points * cut.outputs}"
         _, apart = cut.phases
         line = apart * c.cout * c.groups if self.direct is not None else cut.outputs
-        w.line(f'INPUTS = transform("inputs", "{c.dtype}", {apart * c.cin * c.groups}, {cut.inputs}, ahead=True)')
-        w.line(f'OUTPUTS = transform("outputs", "{c.dtype}", {line}, {cut.outputs}, ahead={self.direct is not None})')
+        ahead = self.direct is not None and not cut.flat
+        w.line(f'INPUTS = transform("inputs", "{c.dtype}", {apart * c.cin * c.groups}, {cut.inputs}, {how_read(cut)})')
+        w.line(f'OUTPUTS = transform("outputs", "{c.dtype}", {line}, {cut.outputs}, ahead={ahead}, flat={cut.flat})')
         w.line(f'PRODUCT = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}")')
         if added_taps(c) > 1:
             w.line(f'ADDED = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}", adding=True)')
@@ -221,9 +265,9 @@ class _Forward:
         if self.direct is not None:
             params.target("y", self.direct)
         else:
-            params.scratch("y", OUT * OUT * cut.outputs, c.dtype)
-        params.scratch("v", cut.block * POINTS * cut.inputs, c.dtype)
-        params.scratch("m", cut.block * POINTS * cut.outputs, c.dtype)
+            params.scratch("y", cut.rows * OUT * cut.outputs, c.dtype)
+        params.scratch("v", cut.block * cut.points * cut.inputs, c.dtype)
+        params.scratch("m", cut.block * cut.points * cut.outputs, c.dtype)
         params.ints(u_plane=self.u.shape[-1])
         params.literals(cout=c.cout * c.groups, depth=cut.depth)
         image_params(params, c, cut)
@@ -234,9 +278,9 @@ class _Forward:
     def _products(self) -> None:
         """Points of the block's inputs times the weights, for each group and each of its panels."""
         c, cut, w = self.c, self.cut, self.text
-        plane = f"(tap * {POINTS} + p) * u_plane" if added_taps(c) > 1 else "p * u_plane"
+        plane = f"(tap * {cut.points} + p) * u_plane" if added_taps(c) > 1 else "p * u_plane"
         panel, source = "j", "0"
-        points = w.block(f"for p in range({POINTS})")
+        points = w.block(f"for p in range({cut.points})")
         groups = w.maybe_block(f"for g in range({cut.groups})" if cut.groups > 1 else None)
         if cut.groups > 1:
             source, panel = f"g * {cut.cin}", f"(g * {cut.panels} + j)"
@@ -244,8 +288,8 @@ class _Forward:
         with points, groups, w.block(f"for j in range({cut.panels})"):
             w.line(f"weights = shift(u, {plane} + {every} * depth * {cut.panel})")
             with w.block(f"for i in range(0, count, {cut.mr})"):
-                w.line(f"at = shift(v, (i * {POINTS} + p) * {cut.inputs} + {source})")
-                w.line(f"to = shift(m, (i * {POINTS} + p) * {cut.outputs} + {panel} * {cut.panel})")
+                w.line(f"at = shift(v, (i * {cut.points} + p) * {cut.inputs} + {source})")
+                w.line(f"to = shift(m, (i * {cut.points} + p) * {cut.outputs} + {panel} * {cut.panel})")
                 if added_taps(c) > 1:
                     with w.block("if tap > 0"):
                         w.line("ADDED(at, weights, to, depth)")
@@ -263,21 +307,21 @@ class _Forward:
         down, right = cut.phases
         with w.block("for t in range(count)"):
             print_tile(w, cut)
-            w.line(f"rows = min({OUT}, {positions('count0 - row', down)})")
+            w.line(f"rows = min({cut.rows}, {positions('count0 - row', down)})")
             w.line(f"columns = min({OUT}, {positions('count1 - column', right)})")
             w.line("pixel0 = (image * count0 + row) * count1 + column")
             with w.block(f"for o in range(0, {of_section}, {width})"):
-                points = f"shift(m, t * {POINTS * cut.outputs} + o)"
+                points = f"shift(m, t * {cut.points * cut.outputs} + o)"
                 if self.direct is not None:
                     to = f"pixel0 * cout + o{from_column}, {times(down, 'count1 * cout')}"
                     w.line(f"OUTPUTS({points}, y, {to}, rows, columns, {of_section} - o)")
                 else:
-                    w.line(f"OUTPUTS({points}, y, o, {OUT * cut.outputs}, {OUT}, {OUT}, {width})")
+                    w.line(f"OUTPUTS({points}, y, o, {OUT * cut.outputs}, {cut.rows}, {OUT}, {width})")
             if self.direct is None:
                 with w.block("for r in range(rows)"), w.block("for s in range(columns)"):
                     w.line(f"pixel = pixel0 + {times(down, 'r')} * count1 + {times(right, 's')}")
                     w.line(f"line = shift(y, (r * {OUT} + s) * {cut.outputs})")
-                    w.line(f"below = pixel + {OUT * down} * count1")
+                    w.line(f"below = pixel + {OUT * right if cut.flat else f'{OUT * down} * count1'}")
                     self._epilogue(of_section, from_column)
 
     def _epilogue(self, columns: int, from_column: str) -> None:
@@ -298,7 +342,7 @@ class _Forward:
 def image_params(params: Params, c: Window, cut: Cut) -> None:
     """What `print_tile` and `print_inputs` use. Channels are in the source anyway, as steps of the transforms."""
     params.ints(all_tiles=c.images * cut.per_image, tiles_of_image=math.prod(cut.tiles), tiles_of_row=cut.tiles[1])
-    for i, a in enumerate(c.axes[-2:]):
+    for i, a in enumerate(both_axes(c)):
         params.ints(**{f"size{i}": a.size, f"low{i}": a.low, f"count{i}": a.count})
     params.literals(cin=c.cin * c.groups)
     first = first_axis(c)
@@ -321,6 +365,15 @@ def print_added_taps(w: Writer, c: Window) -> AbstractContextManager[Any]:
     return w.maybe_block(f"for tap in range({taps})" if taps > 1 else None)
 
 
+def name_of(cut: Cut) -> str:
+    return "F(4, 3)" if cut.flat else "F(4 x 4, 3 x 3)"
+
+
+def how_read(cut: Cut) -> str:
+    """Arguments of transforms that read an image; the hardware sees what is ahead along a line."""
+    return f"ahead={not cut.flat}, flat={cut.flat}"
+
+
 def times(factor: int, text: str) -> str:
     return text if factor == 1 else f"{factor} * {text}"
 
@@ -337,7 +390,7 @@ def print_tile(w: Writer, cut: Cut) -> None:
     w.line("of_image = (first + t) - image * tiles_of_image")
     w.line("row = quotient(of_image, tiles_of_row)")
     w.line(f"column = (of_image - row * tiles_of_row) * {OUT}")
-    w.line(f"row = row * {OUT}")
+    w.line(f"row = row * {cut.rows}")
     if cut.phases != (1, 1):
         w.line(f"phase = image % {down * right}")
         w.line(f"image = image // {down * right}")
@@ -350,13 +403,18 @@ def print_inputs(w: Writer, c: Window, cut: Cut) -> None:
     down, right = cut.phases
     of_section = c.cin * cut.groups
     channel = f" + section * {of_section}" if cut.sections > 1 else ""
+    for text in tap_lines(c, cut)[:4] if added_taps(c) > 1 else ():
+        w.line(text)
     with w.block("for t in range(count)"):
         print_tile(w, cut)
         w.line("top = row - low0")
         w.line("left = column - low1")
+        if math.prod(cut.parts) > 1:
+            w.line(f"top = top + {times(down, 'tap_row')}")
+            w.line(f"left = left + {times(right, 'tap_column')}")
         w.line(f"row_end = {positions('size0 - top', down)}")
         if first_axis(c) is not None:
-            tap = "tap" if added_taps(c) > 1 else "0"
+            tap = "plane_tap" if added_taps(c) > 1 else "0"
             w.line("batch = quotient(image, planes)")
             w.line(f"plane = (image - batch * planes) * plane_stride + {tap} * plane_dilation - plane_low")
             w.line("row_end = select(plane >= 0 and plane < planes_in, row_end, 0)")
@@ -365,6 +423,5 @@ def print_inputs(w: Writer, c: Window, cut: Cut) -> None:
         with w.block(f"for k in range(0, {of_section}, {vector_width(c.dtype)})"):
             line, rows = times(down, "size1 * cin"), positions("-top", down)
             w.line(f"INPUTS(x, at + k, {line}, {rows}, row_end, {positions('-left', right)},")
-            w.line(
-                f"       {positions('size1 - left', right)}, {of_section} - k, shift(v, t * {POINTS * cut.inputs} + k))"
-            )
+            column_end, points = positions("size1 - left", right), f"shift(v, t * {cut.points * cut.inputs} + k)"
+            w.line(f"       {column_end}, {of_section} - k, {points})")

@@ -1,8 +1,8 @@
-"""Gradient of a 3 x 3 convolution's kernel in Winograd's form.
+"""Gradient of a convolution's kernel in Winograd's form, for the windows that winograd.py knows.
 
-At each of the 36 points the gradient is a product over all tiles: du[p, c, o] = sum of v[t, p, c] * d[t, p, o], with
-the inputs and the gradients of the outputs at their points. Items are runs of blocks of tiles, each with its own sums,
-which a second kernel adds in order and brings back to 3 x 3 taps, so that results do not depend on the threads.
+At each point the gradient is a product over all tiles: du[p, c, o] = sum of v[t, p, c] * d[t, p, o], with the inputs
+and the gradients of the outputs at their points. Items are runs of blocks of tiles, each with its own sums,
+which a second kernel adds in order and brings back to taps, so that results do not depend on the threads.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from graphkeras.codegen.cpu.window import Window
 from graphkeras.codegen.cpu.winograd import (
     Cut,
     added_taps,
+    both_axes,
+    how_read,
     image_params,
+    name_of,
     positions,
     print_added_taps,
     print_inputs,
     print_section,
     print_tile,
+    tap_lines,
     times,
 )
-from graphkeras.codegen.cpu.winograd_sizes import POINTS, UNROLL
+from graphkeras.codegen.cpu.winograd_sizes import SIDE, TAPS, UNROLL, rows_of
 from graphkeras.codegen.fuse import Group
 from graphkeras.codegen.kernel import Kernel, View
 from graphkeras.codegen.lower import Lowering
@@ -32,7 +36,7 @@ from graphkeras.codegen.writer import Writer
 
 RUNS = 8  # sums that are kept apart ...
 TILES = 512  # ... and more where each of them has so many tiles
-BLOCK_MOST = 32  # tiles of a block
+BLOCK_MOST = 32  # tiles of a block, times 36 points
 PARTIAL = 5 << 19  # bytes of all of them
 
 
@@ -41,13 +45,14 @@ def cut_of(c: Window) -> Cut:
     cut = Cut.of(c)
     mr = rows_of_product(cut.nv)
     cut = replace(cut, mr=mr, cin=-(-cut.cin // mr) * mr)
-    block = min(BLOCK_MOST, max(1, vectors().l2 * 9 // 16 // (4 * POINTS * (cut.inputs + cut.outputs))))
+    most = BLOCK_MOST * SIDE * SIDE // cut.points
+    block = min(most, max(1, vectors().l2 * 9 // 16 // (4 * cut.points * (cut.inputs + cut.outputs))))
     return replace(cut, block=-(-block // UNROLL) * UNROLL)
 
 
 def sums_of(c: Window, cut: Cut) -> int:
     """Elements of the sums at all points."""
-    return added_taps(c) * POINTS * cut.sections * cut.groups * cut.cin * cut.cout
+    return added_taps(c) * cut.points * cut.sections * cut.groups * cut.cin * cut.cout
 
 
 def launch_winograd_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View, target: View) -> None:
@@ -78,23 +83,23 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
     params.source("x", x)
     params.source("dy", dy)
     params.target("sums", sums)
-    params.scratch("v", cut.block * POINTS * cut.inputs, c.dtype)
-    params.scratch("d", cut.block * POINTS * cut.outputs, c.dtype)
+    params.scratch("v", cut.block * cut.points * cut.inputs, c.dtype)
+    params.scratch("d", cut.block * cut.points * cut.outputs, c.dtype)
     params.ints(blocks=blocks[0], blocks_of_run=blocks[1], runs=sums.shape[0], run_size=sums.shape[1])
     params.literals(cout=c.cout * c.groups)
     image_params(params, c, cut)
     comment(
         w,
-        f"""Gradient of a 3 x 3 convolution's kernel, {c.dtype}, channels last, in Winograd's form F(4 x 4, 3 x 3).
+        f"""Gradient of a convolution's kernel, {c.dtype}, channels last, in Winograd's form {name_of(cut)}.
         Item: a run of blocks of {cut.block} tiles. Products: {cut.mr} channels in x {cut.nv} vectors of them out.""",
     )
     w.line(HEADER)
     w.line("from graphkeras.codegen.cpu.winograd_tiles import product, transform")
     w.line()
-    steps = f"1, {POINTS * cut.inputs}, {POINTS * cut.outputs}, {cut.cout}"
+    steps = f"1, {cut.points * cut.inputs}, {cut.points * cut.outputs}, {cut.cout}"
     _, apart = cut.phases
-    w.line(f'INPUTS = transform("inputs", "{c.dtype}", {apart * c.cin * c.groups}, {cut.inputs}, ahead=True)')
-    w.line(f'RESULTS = transform("results", "{c.dtype}", {apart * c.cout * c.groups}, {cut.outputs}, ahead=True)')
+    w.line(f'INPUTS = transform("inputs", "{c.dtype}", {apart * c.cin * c.groups}, {cut.inputs}, {how_read(cut)})')
+    w.line(f'RESULTS = transform("results", "{c.dtype}", {apart * c.cout * c.groups}, {cut.outputs}, {how_read(cut)})')
     w.line(f'PRODUCT = product({cut.mr}, {cut.nv}, {steps}, "{c.dtype}", adding=True)')
     w.line()
     w.line()
@@ -106,7 +111,7 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
             _print_zeros(w, c, cut)
             with w.block(f"for block in range({run} * blocks_of_run, min(({run} + 1) * blocks_of_run, blocks))"):
                 _print_block(w, c, cut)
-    flops = 2.0 * POINTS * c.images * cut.per_image * added_taps(c) * c.cin * c.cout * c.groups
+    flops = 2.0 * cut.points * c.images * cut.per_image * added_taps(c) * c.cin * c.cout * c.groups
     moved = float(sum(v.itemsize * math.prod(v.shape) for v in views))
     return Kernel(
         "conv_kernel_grad", w.text(), tuple(params.args), cut.sections * sums.shape[0], 1, tuple(params.reads),
@@ -117,7 +122,7 @@ def _gradient(group: Group, c: Window, cut: Cut, views: tuple[View, View, View],
 
 def _at_point(cut: Cut, c: Window) -> str:
     """Where sums of a section at point p begin: sums[added tap, point, group, channel in, channel out]."""
-    plane = f"(tap * {POINTS} + p)" if added_taps(c) > 1 else "p"
+    plane = f"(tap * {cut.points} + p)" if added_taps(c) > 1 else "p"
     of_section = cut.groups * cut.cin * cut.cout
     first = f" + section * {of_section}" if cut.sections > 1 else ""
     return f"{plane} * {of_section * cut.sections}{first}"
@@ -125,7 +130,7 @@ def _at_point(cut: Cut, c: Window) -> str:
 
 def _print_zeros(w: Writer, c: Window, cut: Cut) -> None:
     size = cut.groups * cut.cin * cut.cout
-    with print_added_taps(w, c), w.block(f"for p in range({POINTS})"):
+    with print_added_taps(w, c), w.block(f"for p in range({cut.points})"):
         w.line(f"here = shift(place, {_at_point(cut, c)})")
         with w.block(f"for e in range({size})"):
             w.line(f"here[e] = {c.dtype}(0)")
@@ -146,12 +151,12 @@ def _print_block(w: Writer, c: Window, cut: Cut) -> None:
             rows, columns = positions("count0 - row", down), positions("count1 - column", right)
             line = times(down, "count1 * cout")
             w.line(f"RESULTS(dy, at + o, {line}, 0, {rows}, 0, {columns}, {of_section} - o,")
-            w.line(f"        shift(d, t * {POINTS * cut.outputs} + o))")
-    _print_padding(w, "d", POINTS * cut.outputs, c.dtype)
+            w.line(f"        shift(d, t * {cut.points * cut.outputs} + o))")
+    _print_padding(w, "d", cut.points * cut.outputs, c.dtype)
     with print_added_taps(w, c):
         print_inputs(w, c, cut)
-        _print_padding(w, "v", POINTS * cut.inputs, c.dtype)
-        points, groups = w.block(f"for p in range({POINTS})"), w.block(f"for g in range({cut.groups})")
+        _print_padding(w, "v", cut.points * cut.inputs, c.dtype)
+        points, groups = w.block(f"for p in range({cut.points})"), w.block(f"for g in range({cut.groups})")
         panels = w.block(f"for j in range(0, {cut.cout}, {cut.panel})")
         with points, groups, panels, w.block(f"for i in range(0, {cut.cin}, {cut.mr})"):
             to = f"{_at_point(cut, c)} + (g * {cut.cin} + i) * {cut.cout} + j"
@@ -165,11 +170,11 @@ def _print_padding(w: Writer, name: str, size: int, dtype: str) -> None:
 
 
 def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel:
-    """The runs' sums added in order, and brought from 36 points to 3 x 3 taps."""
+    """The runs' sums added in order, and brought from points to taps."""
     params, width = Params(), vector_width(c.dtype)
     params.source("sums", sums)
     params.target("dw", output)
-    params.scratch("total", POINTS * cut.cout, c.dtype)
+    params.scratch("total", cut.points * cut.cout, c.dtype)
     params.ints(runs=sums.shape[0], run_size=sums.shape[1], cin=c.cin, cout=c.cout, groups=c.groups)
     line = cut.cin * cut.cout
     lines = [
@@ -178,9 +183,9 @@ def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel
         "    g = item - row * groups",
         "    tap = quotient(row, cin)",
         "    k = row - tap * cin",
-        f"    for p in range({POINTS}):",
+        f"    for p in range({cut.points}):",
         f"        place = shift(total, p * {cut.cout})",
-        f"        part = shift(sums, ((tap * {POINTS} + p) * groups + g) * {line} + k * {cut.cout})",
+        f"        part = shift(sums, ((tap * {cut.points} + p) * groups + g) * {line} + k * {cut.cout})",
         f"        for j in range({cut.cout}):",
         "            place[j] = part[j]",
         "        for run in range(1, runs):",
@@ -188,18 +193,20 @@ def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel
         f"            for j in range({cut.cout}):",
         "                place[j] += more[j]",
         "    all_out = groups * cout",
-        "    to = (tap * 9 * cin + k) * all_out + g * cout",
+        *("    " + text for text in tap_lines(c, cut)),
+        f"    rows = min(rows, {rows_of(TAPS, cut.flat)})",
+        f"    columns = min(columns, {TAPS})",
+        "    to = (first_tap * cin + k) * all_out + g * cout",
+        f"    line = {both_axes(c)[1].taps} * cin * all_out",
         f"    for j in range(0, cout, {width}):",
-        "        TAPS(shift(total, j), dw, to + j, 3 * cin * all_out, 3, 3, cout - j)",
+        "        TAPS(shift(total, j), dw, to + j, line, rows, columns, cout - j)",
     ]
-    head = (
-        "Sums at the 36 points of Winograd's form, added in order, to 3 x 3 taps. One item is one channel of the input."
-    )
-    work = POINTS * cut.cout * sums.shape[0]
+    head = "Sums at the points of Winograd's form, added in order, to taps. One item is one channel of the input."
+    work = cut.points * cut.cout * sums.shape[0]
     imports = (
         "from graphkeras.codegen.cpu.winograd_tiles import transform",
         "",
-        f'TAPS = transform("taps", "{c.dtype}", {c.cin * c.cout * c.groups}, {cut.cout})',
+        f'TAPS = transform("taps", "{c.dtype}", {c.cin * c.cout * c.groups}, {cut.cout}, flat={cut.flat})',
     )
     items, chunk = added_taps(c) * c.cin * c.groups, max(1, 16384 // work)
     moved = sums.itemsize * float(math.prod(sums.shape))

@@ -1,4 +1,4 @@
-"""Winograd's F(4 x 4, 3 x 3), vector by vector: the transforms, and the products between them.
+"""Winograd's F(4 x 4, 3 x 3) and F(4, 3), vector by vector: the transforms, and the products between them.
 
 A tile of 4 x 4 results of a convolution with a 3 x 3 kernel is, for each pair of channels,
 
@@ -11,7 +11,7 @@ The kernel's gradient is the same form read backwards: dg = G' [ (B' d B) * (A d
 
 A transform applies one of the matrices to the columns and then to the rows of a small square, for a vector of channels
 at a time. One side of it is an *image* (channels last, with edges), the other *planes*: 36 arrays of channels, one for
-each place of the 6 x 6 square.
+each place of the 6 x 6 square. Of kernels along one axis only, squares are *flat*: one row, and there are 6 planes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from graphkeras.codegen.cpu.dialect import intrinsic, marked, types
 from graphkeras.codegen.cpu.images import as_mask, call_outlined, lane_bits, prefetch_below, within
 from graphkeras.codegen.cpu.micro import I64, Printer
 from graphkeras.codegen.cpu.vectors import vector_width
-from graphkeras.codegen.cpu.winograd_sizes import OUT, SIDE, TAPS, UNROLL
+from graphkeras.codegen.cpu.winograd_sizes import OUT, SIDE, TAPS, UNROLL, rows_of
 
 
 class _Lines(Printer):
@@ -99,7 +99,9 @@ class _Lines(Printer):
         ]
 
     def square(self, values: list[list[Any]], line: Callable[[Sequence[Any]], list[Any]]) -> list[list[Any]]:
-        """`line` on all columns, then on all rows."""
+        """`line` on all columns, then on all rows; only that if there is one row."""
+        if len(values) == 1:
+            return [line(values[0])]
         columns = [line(column) for column in zip(*values, strict=True)]
         return [line(row) for row in zip(*columns, strict=True)]
 
@@ -108,7 +110,7 @@ _FROM_IMAGE = {"inputs": SIDE, "results": OUT, "weights": TAPS}
 _TO_IMAGE = {"outputs": OUT, "taps": TAPS}
 
 
-def transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool = False) -> Any:
+def transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool = False, flat: bool = False) -> Any:
     """The intrinsic of one transform of one vector of channels.
 
     "inputs", "results", "weights": `t(x, at, row_step, row0, row1, column0, column1, lanes, v)` reads the square that
@@ -117,13 +119,13 @@ def transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool =
     "outputs", "taps": `t(v, y, at, row_step, rows, columns, lanes)` reads the planes and writes the first `rows` and
     `columns` of the square.
     lanes: channels that exist; the others are read as zero and not written.
-    ahead: also fetch the part of the image that the tile below needs.
+    ahead: also fetch the part of the image that the tile below needs. flat: squares are one row.
     """
-    return _transform(name, dtype, column_step, plane, ahead, vector_width(dtype))
+    return _transform(name, dtype, column_step, plane, ahead, flat, vector_width(dtype))
 
 
 @cache
-def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool, width: int) -> Any:
+def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool, flat: bool, width: int) -> Any:
     word = types.int64
 
     def read(typingctx, x, at, row_step, row0, row1, column0, column1, lanes, v):
@@ -137,9 +139,9 @@ def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool,
             inner = _read_image if name in _FROM_IMAGE else _write_image
 
             def body(own, values):
-                inner(_Lines(own, dtype, width), name, values, scopes, (column_step, plane), ahead)
+                inner(_Lines(own, dtype, width), name, values, scopes, (column_step, plane), ahead, flat)
 
-            label = f"winograd_{name}_{column_step}_{plane}_{scopes[0]}_{scopes[1]}"
+            label = f"winograd_{name}_{column_step}_{plane}_{flat}_{scopes[0]}_{scopes[1]}"
             call_outlined(builder, label, args, body)
             return context.get_dummy_value()
 
@@ -150,14 +152,14 @@ def _transform(name: str, dtype: str, column_step: int, plane: int, ahead: bool,
     return intrinsic(made)
 
 
-def _squares(lines: _Lines, start: Any, row_step: Any, column_step: int, side: int) -> list[list[Any]]:
+def _squares(lines: _Lines, start: Any, row_step: Any, column_step: int, side: int, flat: bool) -> list[list[Any]]:
     """Pointers to the cells of a square of the image."""
-    rows = [lines.at(start, lines.b.mul(row_step, I64(r))) for r in range(side)]
+    rows = [lines.at(start, lines.b.mul(row_step, I64(r))) for r in range(rows_of(side, flat))]
     return [[lines.at(row, column_step * c) for c in range(side)] for row in rows]
 
 
 def _read_image(
-    lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int], ahead: bool
+    lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int], ahead: bool, flat: bool
 ) -> None:
     x, at, row_step, row0, row1, column0, column1, lanes, v = args
     (x_scope, v_scope), (column_step, plane) = scopes, steps
@@ -167,9 +169,10 @@ def _read_image(
         edge = (side - OUT) // 2  # the middle of each tile, so that no pixel is asked for twice
         core = lines.at(start, b.mul(row_step, I64(edge)), column_step * edge)
         prefetch_below(lines, core, row_step, column_step, (OUT, OUT))
-    places = _squares(lines, start, row_step, column_step, side)
+    places = _squares(lines, start, row_step, column_step, side, flat)
+    height = len(places)
     full = [b.icmp_signed("<=", low, I64(0)) for low in (row0, column0)]
-    full += [b.icmp_signed(">=", high, I64(side)) for high in (row1, column1)]
+    full += [b.icmp_signed(">=", high, I64(n)) for high, n in ((row1, height), (column1, side))]
     full.append(b.icmp_signed(">=", lanes, I64(lines.width)))
     whole = full[0]
     for condition in full[1:]:
@@ -184,40 +187,42 @@ def _read_image(
         with plain:
             finish([[lines.load(place, x_scope) for place in row] for row in places])
         with edge:
-            rows = [lane_bits(lines, lanes, within(b, i, row0, row1)) for i in range(side)]
+            rows = [lane_bits(lines, lanes, within(b, i, row0, row1)) for i in range(height)]
             columns = [lane_bits(lines, lanes, within(b, i, column0, column1)) for i in range(side)]
             finish([
                 [lines.load_masked(places[r][c], x_scope, as_mask(lines, b.and_(rows[r], columns[c])))
                  for c in range(side)]
-                for r in range(side)
+                for r in range(height)
             ])  # fmt: skip
 
 
 def _write_image(
-    lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int], ahead: bool
+    lines: _Lines, name: str, args: Sequence[Any], scopes: Sequence[int], steps: Sequence[int], ahead: bool, flat: bool
 ) -> None:
     v, y, at, row_step, rows, columns, lanes = args
     (v_scope, y_scope), (column_step, plane) = scopes, steps
     b, side = lines.b, _TO_IMAGE[name]
-    points = [[lines.load(lines.at(v, plane * (r * SIDE + c)), v_scope) for c in range(SIDE)] for r in range(SIDE)]
+    height = rows_of(side, flat)
+    planes = [[plane * (r * SIDE + c) for c in range(SIDE)] for r in range(rows_of(SIDE, flat))]
+    points = [[lines.load(lines.at(v, place), v_scope) for place in row] for row in planes]
     found = lines.square(points, getattr(lines, name))
     whole = b.and_(
         b.icmp_signed(">=", lanes, I64(lines.width)),
-        b.and_(b.icmp_signed(">=", rows, I64(side)), b.icmp_signed(">=", columns, I64(side))),
+        b.and_(b.icmp_signed(">=", rows, I64(height)), b.icmp_signed(">=", columns, I64(side))),
     )
     start = lines.at(y, at)
     if ahead:
         prefetch_below(lines, start, row_step, column_step, (OUT, OUT), write=True)
-    places = _squares(lines, start, row_step, column_step, side)
+    places = _squares(lines, start, row_step, column_step, side, flat)
     with b.if_else(whole, likely=True) as (plain, edge):
         with plain:
-            for r in range(side):
+            for r in range(height):
                 for c in range(side):
                     lines.store(found[r][c], places[r][c], y_scope)
         with edge:
-            of_row = [lane_bits(lines, lanes, b.icmp_signed(">", rows, I64(i))) for i in range(side)]
+            of_row = [lane_bits(lines, lanes, b.icmp_signed(">", rows, I64(i))) for i in range(height)]
             of_column = [lane_bits(lines, lanes, b.icmp_signed(">", columns, I64(i))) for i in range(side)]
-            for r in range(side):
+            for r in range(height):
                 for c in range(side):
                     here = as_mask(lines, b.and_(of_row[r], of_column[c]))
                     lines.store_masked(found[r][c], places[r][c], y_scope, here)
