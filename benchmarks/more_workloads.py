@@ -117,6 +117,98 @@ def table(keras: Any, batch: int) -> Workload:
     return Workload(model, data, rng.integers(0, 2, (count, 1)).astype(np.float32), "binary_crossentropy", batch)
 
 
+def series(keras: Any, batch: int, length: int = 256) -> Workload:
+    """A classifier of time series: 1-D convolutions of 8, 5 and 3 steps with batch norm, the mean over time."""
+    k = keras.layers
+    inputs = x = keras.Input((length, 3))
+    for filters, taps in ((64, 8), (128, 5), (64, 3)):
+        x = k.ReLU()(k.BatchNormalization()(k.Conv1D(filters, taps, padding="same", use_bias=False)(x)))
+    outputs = k.Dense(6, activation="softmax")(k.GlobalAveragePooling1D()(x))
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((8 * batch, length, 3), dtype=np.float32)
+    return Workload(keras.Model(inputs, outputs), data, rng.integers(0, 6, len(data)), SPARSE, batch)
+
+
+def causal(keras: Any, batch: int, length: int = 512) -> Workload:
+    """Gated, dilated, causal convolutions with residuals and skips (WaveNet) that foretell the next step."""
+    k = keras.layers
+    inputs = keras.Input((length, 1))
+    x = k.Conv1D(32, 2, padding="causal")(inputs)
+    skips = []
+    for apart in (1, 2, 4, 8, 16, 32):
+        gate = k.Conv1D(32, 2, dilation_rate=apart, padding="causal", activation="sigmoid")(x)
+        value = k.Conv1D(32, 2, dilation_rate=apart, padding="causal", activation="tanh")(x)
+        step = k.Conv1D(32, 1)(k.Multiply()([gate, value]))
+        x = k.Add()([x, step])
+        skips.append(step)
+    outputs = k.Conv1D(1, 1)(k.ReLU()(k.Add()(skips)))
+    data = np.random.default_rng(0).standard_normal((6 * batch, length + 1, 1), dtype=np.float32)
+    return Workload(keras.Model(inputs, outputs), data[:, :-1], data[:, 1:], "mse", batch, ["mae"])
+
+
+def resnext(keras: Any, batch: int) -> Workload:
+    """Residual blocks with 16 groups of 4 and 8 channels for 32 x 32 x 3 images."""
+    k = keras.layers
+
+    def finish(x: Any, filters: int, taps: int, **more: Any) -> Any:
+        return k.BatchNormalization()(k.Conv2D(filters, taps, padding="same", use_bias=False, **more)(x))
+
+    inputs = keras.Input((32, 32, 3))
+    x = k.ReLU()(finish(inputs, 64, 3))
+    for filters, stride in ((64, 1), (64, 1), (128, 2), (128, 1)):
+        short = x if stride == 1 else finish(x, filters, 1, strides=stride)
+        y = k.ReLU()(finish(x, filters, 1))
+        y = finish(k.ReLU()(finish(y, filters, 3, strides=stride, groups=16)), filters, 1)
+        x = k.ReLU()(k.Add()([short, y]))
+    outputs = k.Dense(10, activation="softmax")(k.GlobalAveragePooling2D()(x))
+    return Workload(keras.Model(inputs, outputs), *images(6 * batch, 32, 32, 3), SPARSE, batch)
+
+
+def vision(keras: Any, batch: int, patch: int = 4, width: int = 64) -> Workload:
+    """A Vision Transformer: 64 patches of a 32 x 32 x 3 image, four blocks of 4 heads, GELU, layer norm."""
+    k = keras.layers
+    inputs = keras.Input((32, 32, 3))
+    x = k.Reshape((-1, width))(k.Conv2D(width, patch, strides=patch)(inputs))
+    for _ in range(4):
+        y = k.LayerNormalization(epsilon=1e-6)(x)
+        x = k.Add()([x, k.MultiHeadAttention(4, width // 4)(y, y)])
+        y = k.Dense(2 * width, activation="gelu")(k.LayerNormalization(epsilon=1e-6)(x))
+        x = k.Add()([x, k.Dense(width)(y)])
+    outputs = k.Dense(10, activation="softmax")(k.GlobalAveragePooling1D()(k.LayerNormalization(epsilon=1e-6)(x)))
+    return Workload(keras.Model(inputs, outputs), *images(6 * batch, 32, 32, 3), SPARSE, batch)
+
+
+def moving(keras: Any, batch: int, frames: int = 8) -> Workload:
+    """Two convolutional LSTMs over frames of 32 x 32 pixels, and the next frame of each from a 3-D convolution."""
+    k = keras.layers
+    model = keras.Sequential([keras.Input((frames, 32, 32, 1))])
+    for _ in range(2):
+        model.add(k.ConvLSTM2D(16, 3, padding="same", return_sequences=True))
+        model.add(k.BatchNormalization())
+    model.add(k.Conv3D(1, 3, padding="same", activation="sigmoid"))
+    data = np.random.default_rng(0).random((4 * batch, frames + 1, 32, 32, 1), dtype=np.float32)
+    return Workload(model, data[:, :-1], data[:, 1:], "binary_crossentropy", batch, ["mae"])
+
+
+def dense_blocks(keras: Any, batch: int, growth: int = 12) -> Workload:
+    """DenseNet's blocks for 32 x 32 x 3 images: each layer reads what all before it made."""
+    k = keras.layers
+
+    def layer(x: Any, filters: int, taps: int) -> Any:
+        return k.Conv2D(filters, taps, padding="same", use_bias=False)(k.ReLU()(k.BatchNormalization()(x)))
+
+    inputs = keras.Input((32, 32, 3))
+    x = k.Conv2D(2 * growth, 3, padding="same", use_bias=False)(inputs)
+    for block in range(3):
+        for _ in range(4):
+            x = k.Concatenate()([x, layer(layer(x, 4 * growth, 1), growth, 3)])
+        if block < 2:
+            x = k.AveragePooling2D()(layer(x, x.shape[-1] // 2, 1))
+    x = k.GlobalAveragePooling2D()(k.ReLU()(k.BatchNormalization()(x)))
+    model = keras.Model(inputs, k.Dense(10, activation="softmax")(x))
+    return Workload(model, *images(6 * batch, 32, 32, 3), SPARSE, batch)
+
+
 MORE: dict[str, tuple[Callable[[Any, int], Workload], int]] = {
     "wide64": (wide, 64),
     "auto32": (autoencoder, 32),
@@ -125,4 +217,10 @@ MORE: dict[str, tuple[Callable[[Any, int], Workload], int]] = {
     "text32": (text, 32),
     "unet8": (unet, 8),
     "table256": (table, 256),
+    "series32": (series, 32),
+    "causal16": (causal, 16),
+    "resnext32": (resnext, 32),
+    "vision32": (vision, 32),
+    "moving8": (moving, 8),
+    "densenet32": (dense_blocks, 32),
 }

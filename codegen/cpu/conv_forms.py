@@ -36,7 +36,7 @@ INPUTS, OUTPUTS, WEIGHTS = 110.0, 80.0, 130.0  # Winograd's transforms of a tile
 FLAT = 8.0  # ... and by how much those of a flat one are less
 READ = (32.0, 12.0, 6.0)  # bytes per cycle of Winograd's weights and sums: second and third level, memory
 NARROW = 0.62  # cycles of a product of two vectors along the depth: a little more than in a tile one vector wide
-BLOCKS = 1.0  # of the cycles of plain tiles, where x and dy are copied in blocks of channels
+BLOCKS = 0.95  # of the cycles of plain tiles, where x and dy are copied in blocks of channels
 SHARED, COPIES = 1.1, 11.0  # squares of groups: a product, with sharing its input; an output beside its products
 EDGE = 1.05  # of pixels that are copied because windows reach over the edge
 
