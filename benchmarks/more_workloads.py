@@ -203,7 +203,7 @@ def dense_blocks(keras: Any, batch: int, growth: int = 12) -> Workload:
         for _ in range(4):
             x = k.Concatenate()([x, layer(layer(x, 4 * growth, 1), growth, 3)])
         if block < 2:
-            x = k.AveragePooling2D()(layer(x, x.shape[-1] // 2, 1))
+            x = k.AveragePooling2D(2)(layer(x, x.shape[-1] // 2, 1))
     x = k.GlobalAveragePooling2D()(k.ReLU()(k.BatchNormalization()(x)))
     model = keras.Model(inputs, k.Dense(10, activation="softmax")(x))
     return Workload(model, *images(6 * batch, 32, 32, 3), SPARSE, batch)

@@ -46,16 +46,19 @@ class Form:
     """name: "tiles", "panels", "winograd", "narrow", "squares", or "blocks" of channels (gradients of kernels).
 
     tile: of the first two. joined: groups that are computed as one, with zeros for the weights between them: a few
-    channels of a group leave most lanes of a vector empty, and then this is less work than it saves.
+    channels of a group leave most lanes of a vector empty, and then this is less work than it saves. exchanged: the
+    gradient of the kernel of `Window.exchanged`, whose lanes are the channels in.
     """
 
     name: str
     tile: Tile | None = None
     joined: int = 1
+    exchanged: bool = False
 
     def __str__(self) -> str:
         tile = "" if self.tile is None else f",{self.tile}"
-        return f"{self.name}{tile}" + (f",joined={self.joined}" if self.joined > 1 else "")
+        joined = f",joined={self.joined}" if self.joined > 1 else ""
+        return f"{self.name}{tile}{joined}" + (",exchanged" if self.exchanged else "")
 
 
 def spec_of(c: Window) -> str:
@@ -108,6 +111,8 @@ def forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:
     found = _forms_of_gradient(c, dtype)
     for n in _joins(c) if dtype == c.dtype else ():
         found += _joined(c, n, _forms_of_gradient(c.joined(n), dtype))
+    if c.groups == 1 and c.cout < c.cin and dtype == c.dtype and all(a.stride == 1 for a in c.axes):
+        found += _exchanged(c, _forms_of_gradient(c.exchanged(), dtype))
     return found
 
 
@@ -132,6 +137,13 @@ def _joined(c: Window, n: int, found: Sequence[Candidate]) -> list[Candidate]:
     copies = cost_model.seconds(2 * COPIED * weights / vector_width(c.dtype))
     forms = [(replace(x.value, joined=n), x) for x in found if x.value.name in ("tiles", "winograd")]
     return [Candidate(str(form), x.seconds + copies, form) for form, x in forms]
+
+
+def _exchanged(c: Window, found: Sequence[Candidate]) -> list[Candidate]:
+    """Tiles of the exchanged window, dearer by turning its result."""
+    turning = cost_model.seconds(COPIED * c.depth * c.cout)  # lanes of it are few
+    forms = [(replace(x.value, exchanged=True), x) for x in found if x.value.name == "tiles"]
+    return [Candidate(str(form), x.seconds + turning, form) for form, x in forms]
 
 
 def _forms_of_gradient(c: Window, dtype: str) -> list[Candidate]:

@@ -62,6 +62,12 @@ def _launch(
         _launch(ctx, group, window.joined(form.joined), x, dy, wide, replace(form, joined=1))
         conv_weights.parted(ctx, group, wide, window.cout, form.joined, target)
         return
+    if form.exchanged:
+        taps = [range(a.taps)[::-1] for a in window.axes]
+        found = ctx.new((*target.shape[:-2], window.cout, window.cin), x.dtype, "gradient with channels exchanged")
+        _launch(ctx, group, window.exchanged(), dy, x, found, replace(form, exchanged=False))
+        conv_weights.turned(ctx, group, found, taps, 1, target=target)
+        return
     if form.name == "winograd":
         winograd_grad.launch_winograd_grad(ctx, group, window, x, dy, target)
         return
@@ -69,7 +75,7 @@ def _launch(
         depthwise.launch_depthwise_grad(ctx, group, window, x, dy)
         return
     if form.name == "blocks":
-        conv_wide_grad.launch_wide_grad(ctx, group, window, x, dy)
+        conv_wide_grad.launch_wide_grad(ctx, group, window, x, dy, target)
         return
     assert form.tile is not None
     printer = KernelGradPrinter(ctx, group, window, x, dy, form.tile)

@@ -134,17 +134,23 @@ def along_depth(ctx: Lowering, group: Group, w: View, taps: Sequence[Sequence[in
 
 
 def turned(
-    ctx: Lowering, group: Group, w: View, taps: Sequence[Sequence[int]], groups: int, panel: int | None = None
+    ctx: Lowering,
+    group: Group,
+    w: View,
+    taps: Sequence[Sequence[int]],
+    groups: int,
+    panel: int | None = None,
+    target: View | None = None,
 ) -> View:
     """w[t, c, g * cout + o] as turned[t', o, g * cin + c], for the given taps of each axis in order.
 
-    panel: as panels[c // panel, t', o, c % panel] instead; then there is one group.
+    panel: as panels[c // panel, t', o, c % panel] instead; then there is one group. target: where to.
     """
     cin, cout, count = w.shape[-2], w.shape[-1] // groups, math.prod(map(len, taps))
     shape: tuple[int, ...] = (*map(len, taps), cout, cin * groups)
     if panel:
         shape = (-(-cin // panel), *shape[:-1], panel)
-    target = ctx.new(shape, w.dtype, "turned weights")
+    target = target or ctx.new(shape, w.dtype, "turned weights")
     if not count:
         return target
     text, params, spatial = Writer(), Params(), len(taps)

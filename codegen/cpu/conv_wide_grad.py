@@ -39,10 +39,9 @@ def suits(c: Window) -> bool:
     return c.groups == 1 and c.cin >= CHANNELS and c.cout * size >= ROW and c.depth * c.cout * size >= WEIGHTS
 
 
-def launch_wide_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View) -> None:
+def launch_wide_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View, output: View) -> None:
     """The kernel's gradient of a window that `suits`."""
     printer = _Printer(ctx, group, c, x, dy)
-    output = ctx.output(group.anchor)
     partial = ctx.new((printer.runs, printer.size), c.dtype, "partial sums")
     summed = sum_runs(group, partial, output)
     if printer.runs > 1 or output.dtype != c.dtype:

@@ -67,3 +67,13 @@ class Window:
     def joined(self, n: int) -> Window:
         """The same outputs with `n` groups in one, of whose weights all but 1 / n are zero."""
         return replace(self, groups=self.groups // n, cin=self.cin * n, cout=self.cout * n)
+
+    def exchanged(self) -> Window:
+        """The window whose kernel's gradient is this one's with taps turned round and channels exchanged.
+
+        x and dy change places. Without strides and groups.
+        """
+        axes = tuple(
+            Axis(a.size, a.size, a.count, a.taps, 1, a.dilation, (a.taps - 1) * a.dilation - a.low) for a in self.axes
+        )
+        return replace(self, axes=axes, cin=self.cout, cout=self.cin)
