@@ -163,23 +163,21 @@ class ConvLSTMCell(RecurrentCell):
         masks = self.input_mask(inputs) if training and 0 < self.dropout < 1 else None
         lead = inputs.shape[: len(inputs.shape) - self.rank - 1]
 
-        def convolve(x: Any, kernel: Any) -> Any:
+        def convolve(x: Any, kernel: Any, bias: Any) -> Any:
             y = self._input_conv(ops.reshape(x, (-1, *x.shape[len(lead) :])), kernel)
+            if bias is not None:  # before the steps are parted again, so that it rides along with the convolution
+                shape = [1] * len(y.shape)
+                shape[self._gate_axis()] = bias.shape[0]
+                y = y + ops.reshape(bias, shape)
             return ops.reshape(y, (*lead, *y.shape[1:]))
 
         kernel = ops.convert_to_tensor(self.kernel)
+        bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
         if masks is None:
-            z = convolve(inputs, kernel)
-        else:
-            parts = ops.split(kernel, 4, axis=-1)
-            z = ops.concatenate(
-                [convolve(inputs * m, k) for m, k in zip(masks, parts, strict=True)], axis=self._gate_axis()
-            )
-        if self.bias is None:
-            return z
-        shape = [1] * len(z.shape)
-        shape[self._gate_axis()] = 4 * self.filters
-        return z + ops.reshape(self.bias, shape)
+            return convolve(inputs, kernel, bias)
+        biases = [None] * 4 if bias is None else ops.split(bias, 4)
+        parts = zip(masks, ops.split(kernel, 4, axis=-1), biases, strict=True)
+        return ops.concatenate([convolve(inputs * m, k, b) for m, k, b in parts], axis=self._gate_axis())
 
     def recurrence(self, states: Sequence[Any], training: bool) -> Step:
         masks = self.state_masks(states, training)
