@@ -150,7 +150,8 @@ class Body:
 
     def fetches(self, index: Sequence[str]) -> list[str]:
         """Lines that ask for the cache lines at `index` of all loaded arrays that lie along the last index."""
-        slots = {id(s): s for s in self._loads.values() if s.strides[-1] == 1 and any(s.strides[:-1])}
+        arrays = [s for s in self._loads.values() if not s.counts]
+        slots = {id(s): s for s in arrays if s.strides[-1] == 1 and any(s.strides[:-1])}
         return [f"prefetch(shift({s.name}, {self.offset(s, index)}))" for s in slots.values()]
 
     def base(self, node: Node) -> Node:

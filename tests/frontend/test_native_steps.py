@@ -41,6 +41,12 @@ MODELS = {
         layers.Dropout(0.3, seed=1),
     ),
     "strided": lambda: images(layers.Conv2D(4, 3, strides=2, padding="same"), layers.AveragePooling2D(2)),
+    "dropout before a convolution": lambda: images(
+        layers.Conv2D(16, 3, activation="relu"), layers.Dropout(0.3), layers.Conv2D(32, 3, padding="same")
+    ),
+    "dropout before a sequence": lambda: sequences(
+        layers.Conv1D(32, 3, padding="same"), layers.Dropout(0.3), layers.Conv1D(32, 5, padding="same")
+    ),
     "depthwise": lambda: images(layers.DepthwiseConv2D(3, padding="same"), layers.SeparableConv2D(4, 3)),
     "transposed": lambda: images(layers.Conv2DTranspose(4, 3, strides=2, padding="same", activation="elu")),
     "conv1d": lambda: sequences(layers.Conv1D(6, 3, padding="causal", activation="tanh"), layers.GroupNormalization(3)),
