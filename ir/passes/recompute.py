@@ -5,7 +5,8 @@ turning point of the step, where memory is at its peak. Chains of cheap pointwis
 the graph of early values decides which are kept, at a price of their bytes, and which are computed again inside the
 kernels that read them, at a price of their arithmetic. What is computed again reads the kept values through `barrier`,
 which says not before which value of the backward pass that is: so it neither merges with the first computation nor
-moves back to it. Bits do not change: the same ops run on the same numbers.
+moves back to it. The same ops run on the same numbers, but a product may melt into a sum in one kernel and not in the
+other: the last bit may differ. So values compared for equality (with their maximum, for its gradient) are kept.
 
 Early and late: the level of a value is the longest chain of ops with kernels of their own (products, reductions ...)
 that leads to it; late is what depends on a value of the level at which the forward pass ends.
@@ -96,6 +97,8 @@ class _Passes:
         shape = _squeezed(node)
         if node.op in VIEWS and _squeezed(node.inputs[0]) != shape:
             return scalar_value(node) is not None
+        if any(_compares(user) for user in self.graph.users[node]):
+            return False
         return all(self._can_hold(user, shape) for user in self.graph.users[node] if user in self.late or _wants(user))
 
     def _can_hold(self, user: Node, shape: tuple[int, ...]) -> bool:
@@ -107,6 +110,11 @@ class _Passes:
         if user not in self.late and not _is_cheap_kind(user):
             return True  # an early kernel reads the first computation
         return _is_cheap_kind(user) and _squeezed(user) == shape and user.op not in ("transpose", "reverse")
+
+
+def _compares(user: Node) -> bool:
+    """Whether a value's last bit decides: equality with another value, not with a constant."""
+    return user.op in ("eq", "ne") and all(scalar_value(i) is None for i in user.inputs)
 
 
 def _wants(user: Node) -> bool:
