@@ -186,7 +186,7 @@ def moving(keras: Any, batch: int, frames: int = 8) -> Workload:
         model.add(k.ConvLSTM2D(16, 3, padding="same", return_sequences=True))
         model.add(k.BatchNormalization())
     model.add(k.Conv3D(1, 3, padding="same", activation="sigmoid"))
-    data = np.random.default_rng(0).random((4 * batch, frames + 1, 32, 32, 1), dtype=np.float32)
+    data = np.random.default_rng(0).random((6 * batch, frames + 1, 32, 32, 1), dtype=np.float32)
     return Workload(model, data[:, :-1], data[:, 1:], "binary_crossentropy", batch, ["mae"])
 
 
