@@ -3,8 +3,8 @@
 Depthwise ones have one channel per group. Others have as many in as out, so that a group's lie in the same lanes.
 
 The gradient of the input is a square of its own kind, in which strides stand between inputs: one launch for all
-phases of a stride, weights as they are. The gradient of the kernel adds runs of squares to private sums, which a second
-kernel adds up in order.
+phases of a stride, weights as they are (of groups: turned). The gradient of the kernel adds runs of squares to private
+sums, which a second kernel adds up in order.
 
 x is read in place, and what lies over an edge is masked: an item is some squares, counted through all images, for all
 channels. On small images most squares lie at an edge, and pixels are far apart: there an item is an image and a block
@@ -95,7 +95,7 @@ class Plan:
 
 def plan_of(c: Window, gradient_of_input: bool = False) -> Plan:
     """gradient_of_input: axes count pixels of dx, sizes are those of dy; taps, strides and low are the window's."""
-    axes = c.axes if len(c.axes) == 2 else (Axis(1, 1, 1, 1, 1, 1, 0), *c.axes)
+    axes = c.last_two
     taps, strides, dilation = (tuple(getattr(a, n) for a in axes) for n in ("taps", "stride", "dilation"))
     square = Square(_outputs(axes), taps, strides, dilation, c.channels, c.cin * c.channels, c.channels, members=c.cin)  # type: ignore[arg-type]
     if gradient_of_input:
@@ -134,9 +134,13 @@ def _copied(plan: Plan, c: Window) -> int:
     return channels if channels >= min(2 * width, c.channels) else 0
 
 
+def _name(c: Window) -> str:
+    return "depthwise convolution" if c.depthwise else "convolution of few channels per group"
+
+
 # -- outputs ----------------------------------------------------------------------------------------------
 def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, gradient_of_input: bool = False) -> None:
-    """A depthwise window that `can` be, with weights (taps, members, channels), and the group's epilogue."""
+    """A window that `can` be, with weights (taps, members, channels), and the group's epilogue."""
     node, body = group.anchor, group.epilogue
     direct = ctx.output(node) if group.nodes == [node] and node.dtype == c.dtype else None
     width = vector_width(c.dtype)
@@ -166,7 +170,7 @@ def launch_depthwise(ctx: Lowering, group: Group, c: Window, x: View, w: View, g
                         _print_epilogue(text, group, plan, width)
     items = c.images * -(-c.channels // plan.channels) if plan.channels else -(-c.images * plan.per_image // plan.block)
     own_body = body if direct is None else None
-    what = "depthwise convolution"
+    what = _name(c)
     ctx.launch(template_kernel(node.op, text, params, group, own_body, items, c.flops, (x, w), what, work=4 * c.flops))
 
 
@@ -191,7 +195,7 @@ def _crowded(plan: Plan) -> bool:
 
 # -- the kernel's gradient --------------------------------------------------------------------------------
 def launch_depthwise_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: View) -> None:
-    """The kernel's gradient of a depthwise window that `can` be."""
+    """The kernel's gradient of a window that `can` be."""
     width = vector_width(c.dtype)
     plan = plan_of(c)
     plan = _fitted(plan, plan.channels or c.channels)
@@ -227,7 +231,7 @@ def launch_depthwise_grad(ctx: Lowering, group: Group, c: Window, x: View, dy: V
         Kernel(
             "conv_kernel_grad", text.text(), tuple(params.args), runs * kblocks, 1, tuple(params.reads),
             (sums.buffer,), flops=c.flops, nbytes=moved, nodes=tuple(group.nodes),
-            reason="depthwise convolution, kernel gradient",
+            reason=f"{_name(c)}, kernel gradient",
         )
     )  # fmt: skip
     ctx.launch(sum_runs(group, sums, output))

@@ -48,6 +48,12 @@ class Window:
         return self.groups > 1 and self.cin == 1 and self.cout == 1
 
     @property
+    def last_two(self) -> tuple[Axis, Axis]:
+        """The axes of rows and columns of an image; the first is trivial where the window has one."""
+        rows, columns = (Axis(1, 1, 1, 1, 1, 1, 0), *self.axes)[-2:]
+        return rows, columns
+
+    @property
     def channels(self) -> int:
         """Of an output."""
         return self.groups * self.cout

@@ -42,20 +42,15 @@ def can(c: Window) -> bool:
     """Whether the window has Winograd's form. Nothing here may depend on the batch."""
     if "winograd" in flags.PASSES.value or c.dtype != "float32" or not vectors().masks:
         return False
-    rows, columns = both_axes(c)
+    rows, columns = c.last_two
     if any(a.step != 1 for a in c.axes) or (rows.stride, columns.stride) != (1, 1):
         return False
-    if columns.taps < 2 or (rows.taps, columns.taps) == (1, 2):
+    if columns.taps < 2 or (rows.taps, columns.taps) == (1, 2):  # two taps pay with a row of zeros, not alone
         return False
     width = vector_width(c.dtype)
     if c.groups > 1 and (c.cin % width or c.cout % width):
         return False
     return min(c.cin, c.cout) >= 12 and c.pixels > 0 and c.depth > 0
-
-
-def both_axes(c: Window) -> tuple[Axis, Axis]:
-    """The axes of a tile; the first is trivial where the window has one."""
-    return (Axis(1, 1, 1, 1, 1, 1, 0), c.axes[0]) if len(c.axes) == 1 else c.axes[-2:]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Cut:
         cin, cout = -(-c.cin // width) * width, -(-c.cout // panel) * panel
         groups = next(n for n in range(1, c.groups + 1) if c.groups % n == 0 and (n * cin >= SECTION or n == c.groups))
         mr = rows_of_product(nv)
-        rows, columns = both_axes(c)
+        rows, columns = c.last_two
         flat = rows.taps == 1
         points = rows_of(SIDE, flat) * SIDE
         block = max(1, BLOCK // (4 * points * groups * (cin + cout)) // mr) * mr
@@ -139,7 +134,7 @@ def first_axis(c: Window) -> Axis | None:
 
 def added_taps(c: Window) -> int:
     """How many kernels of 3 x 3 taps, or of 3, the window is."""
-    return math.prod(a.taps for a in c.axes[:-2]) * math.prod(-(-a.taps // TAPS) for a in both_axes(c))
+    return math.prod(a.taps for a in c.axes[:-2]) * math.prod(-(-a.taps // TAPS) for a in c.last_two)
 
 
 def rows_of_product(nv: int) -> int:
@@ -175,7 +170,7 @@ def transformed_weights(ctx: Lowering, group: Group, c: Window, cut: Cut, w: Vie
         f"    for j in range(0, {columns}, {vector_width(c.dtype)}):",
         f"        place = shift(points, (j // {cut.panel} * depth + k) * {cut.panel} + j % {cut.panel})",
         "        lanes = select(k < cin, cout - j, 0)",
-        f"        WEIGHTS(taps, k * cout + j, {both_axes(c)[1].taps} * cin * cout, 0, rows, 0, columns, lanes, place)",
+        f"        WEIGHTS(taps, k * cout + j, {c.last_two[1].taps} * cin * cout, 0, rows, 0, columns, lanes, place)",
     ]
     head = f"Weights at the {cut.points} points of Winograd's form. One item is one channel of the input."
     moved = 4.0 * (cut.points + rows_of(TAPS, cut.flat) * TAPS) * taps * c.cin * c.cout * c.groups
@@ -189,15 +184,22 @@ def transformed_weights(ctx: Lowering, group: Group, c: Window, cut: Cut, w: Vie
     return target
 
 
-def tap_lines(c: Window, cut: Cut) -> list[str]:
-    """Of added tap `tap`: which tap of the window is its first, and how many rows and columns it has from there on."""
+def part_lines(cut: Cut) -> list[str]:
+    """Of added tap `tap`: its tap along the first of three axes, and where its part of the kernel begins."""
     down, right = cut.parts
-    rows, columns = (a.taps for a in both_axes(c))
     return [
         f"plane_tap = tap // {down * right}",
         f"part = tap - plane_tap * {down * right}",
         f"tap_row = part // {right} * {TAPS}",
         f"tap_column = part % {right} * {TAPS}",
+    ]
+
+
+def tap_lines(c: Window, cut: Cut) -> list[str]:
+    """The same, which tap of the window is the part's first, and how many rows and columns there are from it on."""
+    rows, columns = (a.taps for a in c.last_two)
+    return [
+        *part_lines(cut),
         f"first_tap = (plane_tap * {rows} + tap_row) * {columns} + tap_column",
         f"rows = {rows} - tap_row",
         f"columns = {columns} - tap_column",
@@ -342,7 +344,7 @@ class _Forward:
 def image_params(params: Params, c: Window, cut: Cut) -> None:
     """What `print_tile` and `print_inputs` use. Channels are in the source anyway, as steps of the transforms."""
     params.ints(all_tiles=c.images * cut.per_image, tiles_of_image=math.prod(cut.tiles), tiles_of_row=cut.tiles[1])
-    for i, a in enumerate(both_axes(c)):
+    for i, a in enumerate(c.last_two):
         params.ints(**{f"size{i}": a.size, f"low{i}": a.low, f"count{i}": a.count})
     params.literals(cin=c.cin * c.groups)
     first = first_axis(c)
@@ -403,7 +405,7 @@ def print_inputs(w: Writer, c: Window, cut: Cut) -> None:
     down, right = cut.phases
     of_section = c.cin * cut.groups
     channel = f" + section * {of_section}" if cut.sections > 1 else ""
-    for text in tap_lines(c, cut)[:4] if added_taps(c) > 1 else ():
+    for text in part_lines(cut) if added_taps(c) > 1 else ():
         w.line(text)
     with w.block("for t in range(count)"):
         print_tile(w, cut)

@@ -16,7 +16,6 @@ from graphkeras.codegen.cpu.window import Window
 from graphkeras.codegen.cpu.winograd import (
     Cut,
     added_taps,
-    both_axes,
     how_read,
     image_params,
     name_of,
@@ -197,7 +196,7 @@ def _taps(group: Group, c: Window, cut: Cut, sums: View, output: View) -> Kernel
         f"    rows = min(rows, {rows_of(TAPS, cut.flat)})",
         f"    columns = min(columns, {TAPS})",
         "    to = (first_tap * cin + k) * all_out + g * cout",
-        f"    line = {both_axes(c)[1].taps} * cin * all_out",
+        f"    line = {c.last_two[1].taps} * cin * all_out",
         f"    for j in range(0, cout, {width}):",
         "        TAPS(shift(total, j), dw, to + j, line, rows, columns, cout - j)",
     ]

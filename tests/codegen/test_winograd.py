@@ -31,6 +31,7 @@ CASES = {
     "sections, dilated": ((2, 13, 12, 96, 192), ((2, 2), (1, 1)), {"groups": 6, "dilation": (2, 1)}),
     "5 x 5": ((2, 10, 9, 16, 24), ((2, 2), (2, 2)), {"taps": (5, 5)}),
     "4 x 7, dilated": ((2, 14, 17, 20, 16), ((1, 2), (6, 6)), {"taps": (4, 7), "dilation": (1, 2)}),
+    "2 x 2": ((2, 9, 10, 16, 24), ((0, 1), (1, 0)), {"taps": (2, 2)}),
     "one row of taps": ((2, 5, 13, 16, 32), ((0, 0), (1, 1)), {"taps": (1, 3)}),
     "one row of many": ((2, 6, 18, 16, 16), ((1, 0), (4, 4)), {"taps": (1, 9)}),
     "sequence": ((3, 29, 16, 40), ((1, 1),)),
@@ -147,35 +148,26 @@ def test_it_can_be_switched_off():
     assert [k.name for k in found] == ["conv"] and "Winograd" not in found[0].source
 
 
+def _sources(case, images, length=None):
+    """Of all three kernels, for so many images, or sequences of that length."""
+    x, w, _, attrs = _parts(case)
+    x = np.zeros((images, *((length,) if length else x.shape[1:-1]), x.shape[-1]), np.float32)
+
+    def build(b, x, w):
+        y = b.conv(x, w, **attrs)
+        more = {"shape": x.shape, **attrs}, {"shape": w.shape, **attrs}
+        return y, b.conv_input_grad(y, w, **more[0]), b.conv_kernel_grad(x, y, **more[1])
+
+    return {k.source for k in kernels(build, x, w)}
+
+
 def test_another_batch_size_compiles_nothing():
-    def sources(n):
-        x, w, _, attrs = _parts("same")
-        x = np.broadcast_to(x[:1], (n, *x.shape[1:])).copy()
-
-        def build(b, x, w):
-            y = b.conv(x, w, **attrs)
-            more = {"shape": x.shape, **attrs}, {"shape": w.shape, **attrs}
-            return y, b.conv_input_grad(y, w, **more[0]), b.conv_kernel_grad(x, y, **more[1])
-
-        return {k.source for k in kernels(build, x, w)}
-
-    assert sources(1) == sources(3) == sources(64)
+    assert _sources("same", 1) == _sources("same", 3) == _sources("same", 64)
 
 
 @pytest.mark.parametrize("case", ["sequence", "sequence of 5, dilated"])
 def test_another_length_compiles_nothing(case):
-    def sources(length):
-        x, w, _, attrs = _parts(case)
-        x = np.zeros((2, length, x.shape[-1]), np.float32)
-
-        def build(b, x, w):
-            y = b.conv(x, w, **attrs)
-            more = {"shape": x.shape, **attrs}, {"shape": w.shape, **attrs}
-            return y, b.conv_input_grad(y, w, **more[0]), b.conv_kernel_grad(x, y, **more[1])
-
-        return {k.source for k in kernels(build, x, w)}
-
-    assert sources(24) == sources(57) == sources(400)
+    assert _sources(case, 2, 24) == _sources(case, 2, 57) == _sources(case, 2, 400)
 
 
 @pytest.mark.parametrize(
